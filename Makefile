@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: run test check bench wheel clean
+
+run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the tables.
+	$(BIN)/ntxent train $(ARGS)
+
+test: $(STAMP) wheel    ## Every test and doctest, then the built wheel outside the checkout.
+	$(BIN)/pytest $(ARGS)
+
+check: $(STAMP)         ## What each commit must pass.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(ARGS)
+
+bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# --target puts the wheel in front of the editable install without a second copy of PyTorch.
+wheel: $(STAMP)
+	rm -rf build/wheel && $(BIN)/python -m build --wheel --no-isolation --outdir build/wheel .
+	rm -rf build/site && $(BIN)/pip install -q --no-deps --target build/site build/wheel/*.whl
+	cd / && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -c \
+	  "import ntxent, torch; assert 'build/site' in ntxent.__file__, ntxent.__file__; \
+	   z = torch.eye(4); print('wheel', ntxent.__version__, 'loss', float(ntxent.nt_xent_loss(z, z)))"
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q -e ".[all]"
+	touch $@
+
+clean:
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,45 @@
+"""The NT-Xent loss, exact at any batch size, and proven limits that say what its value means.
+
+Names load on first use, so that ``import ntxent`` costs nothing and the bounds answer without
+PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NTXentLoss",
+    "__version__",
+    "bounds",
+    "engines",
+    "functional",
+    "losses",
+    "nt_xent_loss",
+    "reference",
+]
+
+_HOME = {
+    "NTXentLoss": "ntxent.losses",
+    "nt_xent_loss": "ntxent.functional",
+}
+
+if TYPE_CHECKING:
+    from ntxent import bounds, engines, functional, losses, reference
+    from ntxent.functional import nt_xent_loss
+    from ntxent.losses import NTXentLoss
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in __all__:
+        return import_module(f"ntxent.{name}")
+    raise AttributeError(
+        f"module 'ntxent' has no attribute {name!r}; it offers {', '.join(__all__)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
