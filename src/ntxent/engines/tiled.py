@@ -1,0 +1,261 @@
+"""PyTorch tiles: any device, any dtype, memory O(M d).
+
+The similarity block is walked in row panels. A self-similarity block is symmetric, so only tiles on
+or right of the diagonal are computed, and each tile off it serves its rows and its columns. With
+P_ik = exp(l_ik) / sum_k exp(l_ik) and upstream g the gradient is dX = scale * (G + G^T) X,
+G_ik = g_i P_ik, again symmetric: 2 M^2 d multiply-adds forward plus backward.
+
+Two ways to keep the exponentials in range:
+
+*plain*: where every |l_ik| <= B, exp(l_ik) itself neither overflows nor underflows, and one
+exponential serves rows and columns. B is a proof, not a guess: |l_ik| <= scale max|x| max|y|.
+*shifted*: otherwise each row keeps a running maximum (online softmax), and a tile off the diagonal
+takes one exponential for its rows and one for its columns.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ntxent.engines import Engine, accumulation_dtype
+
+# Rows and columns of a tile. CPU: 2 MiB of float32 stays in the second-level cache; between 128 and
+# 512 rows, 1024 and 8192 columns the time changes by less than 3 % (N = 4096, d = 128, 2 cores).
+_TILE = {"cpu": (256, 2048)}
+_TILE_ELSEWHERE = (4096, 4096)
+
+# nll = log(sum exp(l) * exp(-logit)) must not overflow: exp(2 B) * K below the largest float, for
+# K up to 1e8 candidates in float32 and any K in float64.
+_PLAIN_BOUND = {torch.float32: 35.0, torch.float64: 300.0}
+
+
+class _Tile(NamedTuple):
+    rows: slice
+    columns: slice
+    mirrored: bool
+    """A tile right of the diagonal of a symmetric block: it also stands for its transpose."""
+
+
+class _Labels:
+    """Integers, one a row, with the range of each chunk of rows where reading it is free.
+
+    Reading a value back would stall an accelerator, so only the CPU looks before it leaps;
+    elsewhere every range is unbounded and every tile is masked.
+    """
+
+    def __init__(self, values: Tensor, chunk: int) -> None:
+        self.values = values
+        self._chunk = chunk
+        self._ranges: tuple[list[int], list[int]] | None = None
+        if values.device.type == "cpu":
+            extremes = [torch.aminmax(part) for part in torch.split(values, chunk)]
+            self._ranges = [int(e.min) for e in extremes], [int(e.max) for e in extremes]
+
+    def may_meet(self, span: slice, low: float, high: float) -> bool:
+        """Whether a label of these rows can lie in [low, high]."""
+        own_low, own_high = self.range(span)
+        return own_low <= high and low <= own_high
+
+    def range(self, span: slice) -> tuple[float, float]:
+        if self._ranges is None:
+            return -math.inf, math.inf
+        chunks = slice(span.start // self._chunk, -(-span.stop // self._chunk))
+        lows, highs = self._ranges
+        return min(lows[chunks]), max(highs[chunks])
+
+
+class _Block:
+    """One similarity block: its tiles, their logits, and what they exclude."""
+
+    def __init__(
+        self, x: Tensor, y: Tensor | None, scale: Tensor, x_ids: Tensor, y_ids: Tensor | None
+    ) -> None:
+        self.dtype = accumulation_dtype(x.dtype)
+        self.symmetric = y is None
+        self.scale = scale.to(self.dtype)
+        self.x = x.to(self.dtype)
+        self.y = self.x if y is None else y.to(self.dtype)
+        self.plain = x.device.type == "cpu" and self._bound() <= _PLAIN_BOUND[self.dtype]
+        self.height, self.width = _TILE.get(x.device.type, _TILE_ELSEWHERE)
+        self.x_ids = _Labels(x_ids, self.height)
+        self.y_ids = self.x_ids if y_ids is None else _Labels(y_ids, self.height)
+        area = min(self.height, len(self.x)) * min(self.width, len(self.y))
+        self._buffers = self.x.new_empty(2, area)
+
+    def _bound(self) -> float:
+        def longest(rows: Tensor) -> Tensor:
+            norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+            return norms.amax()
+
+        x = longest(self.x)
+        return float(self.scale.abs() * x * (x if self.symmetric else longest(self.y)))
+
+    def tiles(self) -> Iterator[_Tile]:
+        """Tiles in a fixed order; every boundary but the last is a multiple of the height."""
+        m, k = len(self.x), len(self.y)
+        for top in range(0, m, self.height):
+            rows = slice(top, min(top + self.height, m))
+            if self.symmetric:
+                yield _Tile(rows, rows, False)
+            for left in range(rows.stop if self.symmetric else 0, k, self.width):
+                yield _Tile(rows, slice(left, min(left + self.width, k)), self.symmetric)
+
+    def buffer(self, which: int, tile: _Tile) -> Tensor:
+        height = tile.rows.stop - tile.rows.start
+        width = tile.columns.stop - tile.columns.start
+        return self._buffers[which, : height * width].view(height, width)
+
+    def logits(self, tile: _Tile) -> Tensor:
+        scaled = self.x[tile.rows] * self.scale
+        return torch.mm(scaled, self.y[tile.columns].T, out=self.buffer(0, tile))
+
+    def exclude(self, values: Tensor, tile: _Tile, fill: float) -> None:
+        """Overwrite the pairs of equal ids."""
+        if self.x_ids.may_meet(tile.rows, *self.y_ids.range(tile.columns)):
+            x_ids, y_ids = self.x_ids.values[tile.rows], self.y_ids.values[tile.columns]
+            values.masked_fill_(x_ids[:, None] == y_ids, fill)
+
+
+class _RunningSum:
+    """sum of exp(l) for each row, as mantissa * exp(maximum); the maximum stays 0 when plain."""
+
+    def __init__(self, block: _Block) -> None:
+        self.plain = block.plain
+        self.mantissa = block.x.new_zeros(len(block.x))
+        # Finite, so that a row of excluded pairs gives exp(-inf - maximum) = 0 and not NaN.
+        start = 0.0 if self.plain else torch.finfo(block.dtype).min / 4
+        self.maximum = block.x.new_full((len(block.x),), start)
+
+    def add(self, rows: slice, logits: Tensor, dim: int, scratch: Tensor) -> None:
+        """Add a tile's logits, summed over ``dim``; ``scratch`` is overwritten."""
+        old = self.maximum[rows]
+        new = torch.maximum(old, logits.amax(dim))
+        torch.sub(logits, new.unsqueeze(dim), out=scratch).exp_()
+        self.mantissa[rows].mul_((old - new).exp_()).add_(scratch.sum(dim))
+        self.maximum[rows] = new
+
+    def nll(self, logit: Tensor) -> Tensor:
+        """log(sum) - logit, without the cancellation of forming log(sum) first."""
+        gap = self.maximum - logit
+        return (self.mantissa * gap.exp()).log() if self.plain else self.mantissa.log() + gap
+
+
+def _forward(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+) -> tuple[Tensor, Tensor]:
+    block = _Block(x, y, scale, x_ids, y_ids)
+    total = _RunningSum(block)
+    targets = _Labels(target, block.height)
+    logit = block.x.new_zeros(len(x))
+    for tile in block.tiles():
+        rows, columns, mirrored = tile
+        logits = block.logits(tile)
+        _take_targets(logits, targets, rows, columns, logit)
+        if mirrored:
+            _take_targets(logits.T, targets, columns, rows, logit)
+        if block.plain:
+            weights = logits.exp_()
+            block.exclude(weights, tile, 0.0)
+            total.mantissa[rows] += weights.sum(1)
+            if mirrored:
+                total.mantissa[columns] += weights.sum(0)
+        else:
+            block.exclude(logits, tile, -math.inf)
+            total.add(rows, logits, 1, scratch=block.buffer(1, tile))
+            if mirrored:
+                total.add(columns, logits, 0, scratch=block.buffer(1, tile))
+    return total.nll(logit), logit
+
+
+def _inside(targets: _Labels, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
+    """Each row's target as a column of the tile and whether it is one; None where no row's is."""
+    if not targets.may_meet(rows, columns.start, columns.stop - 1):
+        return None
+    column = targets.values[rows] - columns.start
+    width = columns.stop - columns.start
+    return column.clamp(0, width - 1)[:, None], (column >= 0) & (column < width)
+
+
+def _take_targets(
+    logits: Tensor, targets: _Labels, rows: slice, columns: slice, logit: Tensor
+) -> None:
+    """Copy the target logits that this tile holds. Taken from the tile, they carry the same
+    rounding as the candidates beside them, which then cancels (equal rows give chance exactly).
+    """
+    if (found := _inside(targets, rows, columns)) is not None:
+        column, inside = found
+        logit[rows] = torch.where(inside, logits.gather(1, column)[:, 0], logit[rows])
+
+
+def _add_targets(flow: Tensor, targets: _Labels, rows: slice, columns: slice, grad: Tensor) -> None:
+    """Add the targets' gradient to the tile, so that it cancels against the candidates' inside
+    the product that follows.
+    """
+    if (found := _inside(targets, rows, columns)) is not None:
+        column, inside = found
+        flow.scatter_add_(1, column, (grad[rows] * inside)[:, None])
+
+
+def _backward(
+    grad_nll: Tensor,
+    grad_logit: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    nll: Tensor,
+    logit: Tensor,
+) -> tuple[Tensor, Tensor]:
+    block = _Block(x, y, scale, x_ids, y_ids)
+    targets = _Labels(target, block.height)
+    dx = torch.zeros_like(block.x)
+    dy = dx if block.symmetric else torch.zeros_like(block.y)
+    at_target = grad_logit - grad_nll
+    # A row without candidates has nll = -inf, and no probability to share out.
+    empty = nll == -math.inf
+    nll = nll.masked_fill(empty, 0.0)
+    share = grad_nll.masked_fill(empty, 0.0)
+    if block.plain:
+        share = share * (-logit).exp() * (-nll).exp()
+    for tile in block.tiles():
+        rows, columns, mirrored = tile
+        logits = block.logits(tile)
+        block.exclude(logits, tile, -math.inf)
+        flow, other = logits, block.buffer(1, tile)
+        if block.plain:
+            flow.exp_()
+            if block.symmetric:
+                flow.mul_(torch.add(share[rows, None], share[columns], out=other))
+            else:
+                flow.mul_(share[rows, None])
+        else:
+            if block.symmetric:
+                torch.sub(logits, logit[columns], out=other).sub_(nll[columns])
+                other.exp_().mul_(share[columns])
+            flow.sub_(logit[rows, None]).sub_(nll[rows, None]).exp_().mul_(share[rows, None])
+            if block.symmetric:
+                flow.add_(other)
+        _add_targets(flow, targets, rows, columns, at_target)
+        if block.symmetric:
+            _add_targets(flow.T, targets, columns, rows, at_target)
+        dx[rows].addmm_(flow, block.y[columns])
+        if mirrored or not block.symmetric:
+            dy[columns].addmm_(flow.T, block.x[rows])
+    dx *= block.scale
+    if block.symmetric:
+        return dx, dx.new_empty(0)
+    dy *= block.scale
+    return dx, dy
+
+
+ENGINE = Engine(name="tiled", devices=("*",), priority=0, forward=_forward, backward=_backward)

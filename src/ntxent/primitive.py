@@ -1,0 +1,135 @@
+"""The one primitive of the contrastive family as a PyTorch operator.
+
+It is registered with ``torch.library``, so that autograd, ``torch.compile`` and fake tensors know
+it; which engine computes it is an argument. The laws are in :mod:`ntxent.engines`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ntxent import engines
+
+__all__ = ["contrast"]
+
+
+@torch.library.custom_op("ntxent::contrast", mutates_args=())
+def _contrast(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    engine: str,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        return engines.get(engine).forward(x, y, scale, x_ids, y_ids, target)
+
+
+@_contrast.register_fake
+def _(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    engine: str,
+) -> tuple[Tensor, Tensor]:
+    row = x.new_empty(x.shape[0], dtype=engines.accumulation_dtype(x.dtype))
+    return row, torch.empty_like(row)
+
+
+@torch.library.custom_op("ntxent::contrast_backward", mutates_args=())
+def _contrast_backward(
+    grad_nll: Tensor,
+    grad_logit: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    nll: Tensor,
+    logit: Tensor,
+    engine: str,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        return engines.get(engine).backward(
+            grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit
+        )
+
+
+@_contrast_backward.register_fake
+def _(
+    grad_nll: Tensor,
+    grad_logit: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    nll: Tensor,
+    logit: Tensor,
+    engine: str,
+) -> tuple[Tensor, Tensor]:
+    dtype = engines.accumulation_dtype(x.dtype)
+    dx = torch.empty_like(x, dtype=dtype)
+    return dx, dx.new_empty(0) if y is None else torch.empty_like(y, dtype=dtype)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.engine = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _gradient(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | None, ...]:
+    x, y, scale, *_ = ctx.saved_tensors
+    dx, dy = _contrast_backward(grad_nll, grad_logit, *ctx.saved_tensors, ctx.engine)
+    d_scale = None
+    if ctx.needs_input_grad[2]:
+        # Every logit is scale * <x, y>, so scale * dL/dscale = sum <x, dL/dx> over one side of the
+        # product; for self-similarity dx holds both sides.
+        d_scale = torch.linalg.vecdot(x.to(dx.dtype), dx).sum() / (scale * (2 if y is None else 1))
+    d_y = None if y is None else dy.to(y.dtype)
+    return dx.to(x.dtype), d_y, d_scale, None, None, None, None
+
+
+_contrast.register_autograd(_gradient, setup_context=_setup_context)
+
+
+def contrast(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    *,
+    x_ids: Tensor,
+    y_ids: Tensor | None = None,
+    target: Tensor,
+    engine: str,
+) -> tuple[Tensor, Tensor]:
+    r"""Negative log-likelihood of each row's target among its candidates, in O(M d) memory.
+
+    Naively::
+
+        l = scale * x @ (x if y is None else y).T
+        logit = l[range(M), target]
+        nll = l.masked_fill(x_ids[:, None] == y_ids, -inf).logsumexp(1) - logit
+
+    Args:
+        x: Anchors ``[M, d]``.
+        y: Candidates ``[K, d]``, or None where the anchors are their own candidates.
+        scale: 0-d, the inverse temperature.
+        x_ids: int64 ``[M]``; a candidate with an anchor's id is not its candidate.
+        y_ids: int64 ``[K]``, or None with ``y``.
+        target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0).
+        engine: The name of an engine.
+
+    Returns:
+        ``nll`` and ``logit``, both ``[M]``, in nats; differentiable in x, y and scale.
+    """
+    nll, logit = _contrast(x, y, scale, x_ids, y_ids, target, engine)
+    return nll, logit

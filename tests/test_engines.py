@@ -1,0 +1,152 @@
+"""The Engine contract, held by every engine that runs here, and the rules of choosing one.
+
+A new file in engines/ is found and tested with no edit. Its accuracy is held in test_accuracy.py.
+"""
+
+import math
+import sys
+
+import pytest
+import torch
+
+from ntxent import engines
+from ntxent.primitive import contrast
+
+ENGINES = [e.name for e in engines.status() if e.available and ({"*", "cpu"} & {*e.devices})]
+
+
+def naive(x, y, scale, x_ids, y_ids, target):
+    logits = scale * x @ (x if y is None else y).T
+    logit = logits.gather(1, target.clamp(min=0)[:, None])[:, 0].masked_fill(target < 0, 0.0)
+    same = x_ids[:, None] == (x_ids if y_ids is None else y_ids)
+    return logits.masked_fill(same, -math.inf).logsumexp(1) - logit, logit
+
+
+def problem(m, k, d, dtype=torch.float64, classes=None, seed=0):
+    """Arguments of the primitive; ``k=None`` is self-similarity; few classes exclude many pairs."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def ids(rows):
+        high = 2**40 if classes is None else classes
+        return torch.randint(high, (rows,), generator=rng)
+
+    x = torch.nn.functional.normalize(torch.randn(m, d, generator=rng, dtype=torch.float64))
+    y = None if k is None else torch.randn(k, d, generator=rng, dtype=torch.float64)
+    target = torch.randint(-1, k or m, (m,), generator=rng)
+    y_ids = None if k is None else ids(k)
+    return x.to(dtype), None if y is None else y.to(dtype), ids(m), y_ids, target
+
+
+SHAPES = [(1, 1), (2, None), (7, 5), (5, 7), (257, None), (300, None), (40, 2100), (600, 260)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scale", [0.1, 2.0, 60.0, 200.0, 2000.0])
+@pytest.mark.parametrize("classes", [None, 2, 50])
+@pytest.mark.parametrize(("m", "k"), SHAPES)
+def test_forward_and_backward_obey_the_contract(m, k, classes, scale, engine):
+    x, y, x_ids, y_ids, target = problem(m, k, 5, classes=classes)
+    scale = torch.tensor(scale, dtype=torch.float64)
+    leaves = [t.requires_grad_() for t in (x, y, scale) if t is not None]
+    ours = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
+    expected = naive(x, y, scale, x_ids, y_ids, target)
+    torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-10)
+
+    some = expected[0].isfinite()  # an anchor without candidates has no gradient
+    weights = torch.linspace(-1, 2, 2 * m, dtype=torch.float64).view(2, m)
+    gradients = (
+        torch.autograd.grad(((weights[0] * nll)[some]).sum() + weights[1] @ logit, leaves)
+        for nll, logit in (ours, expected)
+    )
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9 * float(scale.detach()))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("k", [None, 6])
+def test_gradcheck(k, engine):
+    x, y, x_ids, y_ids, target = problem(9, k, 3, classes=7, seed=3)
+    if k is None:
+        x_ids = torch.arange(9) // 2
+    scale = torch.tensor(3.0, dtype=torch.float64)
+    leaves = [t.requires_grad_() for t in (x, y, scale) if t is not None]
+
+    def f(*leaves):
+        inputs = leaves if k is not None else (leaves[0], None, leaves[1])
+        return contrast(*inputs, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
+
+    assert torch.autograd.gradcheck(f, leaves)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("k", [None, 6])
+def test_opcheck(k, engine):
+    x, y, x_ids, y_ids, target = problem(8, k, 3, torch.float32)
+    scale = torch.tensor(2.0)
+    for tensor in (x, y, scale):
+        if tensor is not None:
+            tensor.requires_grad_()
+    arguments = (x, y, scale, x_ids, y_ids, target, engine)
+    torch.library.opcheck(torch.ops.ntxent.contrast.default, arguments)
+    nll, logit = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
+    detached = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments[:-1]]
+    backward = (torch.ones(8), torch.ones(8), *detached, nll, logit, engine)
+    torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, backward)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_without_candidates(engine):
+    x = torch.eye(4, requires_grad=True)
+    scale = torch.tensor(2.0)
+    target = torch.tensor([1, 0, -1, -1])
+    ids = torch.tensor([7, 7, 7, 7])
+    nll, logit = contrast(x, None, scale, x_ids=ids, target=target, engine=engine)
+    assert torch.equal(nll, torch.full((4,), -math.inf))
+    (gradient,) = torch.autograd.grad(logit.sum(), x)
+    expected = torch.zeros(4, 4)
+    expected[0, 1] = expected[1, 0] = 4.0  # scale, once as anchor and once as target
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_same_input_same_bits(engine):
+    x, y, x_ids, y_ids, target = problem(300, None, 16, torch.float32)
+    scale = torch.tensor(10.0)
+    results = [
+        contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
+        for _ in range(2)
+    ]
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_status_lists_the_tiled_engine_everywhere():
+    tiled = next(e for e in engines.status() if e.name == "tiled")
+    assert tiled.available
+    assert tiled.devices == ("*",)
+
+
+def test_an_engine_asked_for_by_name_is_never_replaced(monkeypatch, tmp_path):
+    (tmp_path / "quantum.py").write_text("import qubits_that_nobody_has\n")
+    monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(tmp_path)])
+    engines._discover.cache_clear()
+    try:
+        broken = next(e for e in engines.status() if e.name == "quantum")
+        assert not broken.available
+        assert "qubits_that_nobody_has" in broken.reason
+        with pytest.raises(RuntimeError, match=r"'quantum' cannot be used here.*qubits"):
+            engines.select("quantum", torch.device("cpu"))
+        assert engines.select("auto", torch.device("cpu")).name == "tiled"
+    finally:
+        engines._discover.cache_clear()
+        sys.modules.pop("ntxent.engines.quantum", None)
+
+
+def test_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="engine: received 'fast', expected one of 'auto', "):
+        engines.select("fast", torch.device("cpu"))
+
+
+def test_an_engine_refuses_a_device_it_does_not_support(monkeypatch):
+    picky = engines.Engine("picky", ("cuda",), 9, *(2 * [lambda: None]))
+    monkeypatch.setattr(engines, "_discover", lambda: ({"picky": picky}, {}))
+    with pytest.raises(ValueError, match="'picky' runs on cuda, and the embeddings are on 'cpu'"):
+        engines.select("picky", torch.device("cpu"))

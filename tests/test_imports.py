@@ -1,0 +1,96 @@
+"""What importing costs, and which module may import which."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ntxent
+
+SOURCE = Path(ntxent.__file__).parent
+
+# importer: what it may import of this package. Everything else is a defect.
+ARROWS = {
+    "cli": {"commands", "simclr", "report", "diagnosis", "trajectory", "logs", "bounds"}
+    | {"functional", "engines", "measures", "analysis", "monitor"},
+    "commands": {"commands", "simclr", "report", "diagnosis", "trajectory", "logs", "bounds"}
+    | {"functional", "engines", "measures", "analysis", "monitor"},
+    "simclr": {"simclr", "losses", "diagnosis", "bounds", "measures", "monitor", "report"},
+    "monitor": {"bounds", "diagnosis", "measures"},
+    "analysis": {"bounds", "diagnosis", "measures", "primitive", "engines"},
+    "losses": {"functional"},
+    "functional": {"primitive", "engines", "distributed"},
+    "primitive": {"engines"},
+    "distributed": {"engines", "primitive"},
+    "engines": {"engines"},
+    "measures": {"engines", "primitive"},
+    "diagnosis": {"bounds"},
+    "trajectory": {"bounds", "diagnosis"},
+    "logs": {"logs", "bounds", "diagnosis", "trajectory"},
+    "bounds": set(),
+    "reference": set(),
+    "report": {"report"},
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of this package that a file names in an import, wherever in the file it stands."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            parts = node.module.split(".")
+            if parts == ["ntxent"]:
+                rooms |= {alias.name for alias in node.names}
+            elif parts[0] == "ntxent":
+                rooms.add(parts[1])
+        elif isinstance(node, ast.Import):
+            names = (alias.name.split(".") for alias in node.names)
+            rooms |= {parts[1] for parts in names if parts[0] == "ntxent" and len(parts) > 1}
+    return {name for name in rooms if name != "__version__"}
+
+
+MODULES = sorted(
+    p for p in SOURCE.rglob("*.py") if p.parent != SOURCE or not p.stem.startswith("__")
+)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_data_flows_one_way(path):
+    assert room(path) in ARROWS, f"{path.name}: give it its arrows in this test and in the docs"
+    assert imported_rooms(path) <= ARROWS[room(path)]
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(out.stdout.splitlines()[-1])}
+
+
+HEAVY = {"triton", "lightning", "pytorch_lightning", "torchvision", "plotly", "kornia", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import ntxent", {"torch", *HEAVY}),
+        ("from ntxent import bounds; bounds.floor(8, 0.5)", {"torch", "scipy", *HEAVY}),
+        ("from ntxent import NTXentLoss, nt_xent_loss, engines; engines.status()", HEAVY),
+        ("import ntxent.simclr", {"torch", *HEAVY}),
+    ],
+)
+def test_importing_loads_only_what_is_needed(statement, absent):
+    assert not loaded_after(statement) & absent
+
+
+def test_every_public_name_loads():
+    for name in ntxent.__all__:
+        assert getattr(ntxent, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nt_xnet_loss'; it offers"):
+        _ = ntxent.nt_xnet_loss
