@@ -207,9 +207,10 @@ def _prepare_rows(z: Tensor, normalize: bool, check_values: bool) -> Tensor:
 
 
 def _check_rows(norm: Tensor, normalize: bool) -> None:
-    bad = ~norm.isfinite() | (norm == 0) if normalize else ~norm.isfinite()
-    if not bad.any():
+    shortest, longest = (float(end) for end in torch.aminmax(norm))  # NaN if any norm is
+    if longest < math.inf and (shortest > 0 or not normalize):
         return
+    bad = ~norm.isfinite() | (norm == 0 if normalize else False)
     row = int(bad.nonzero()[0, 0])
     what = "zero norm" if norm[row] == 0 else "a non-finite value or norm"
     raise ValueError(

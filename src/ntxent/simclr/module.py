@@ -1,0 +1,82 @@
+"""SimCLR as a LightningModule: every step is logged together with the limits of its loss."""
+
+from functools import partial
+from math import cos, pi
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from ntxent import bounds
+from ntxent.losses import NTXentLoss
+from ntxent.simclr.augmentation import TwoViews
+from ntxent.simclr.config import TrainConfig
+from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+
+__all__ = ["SimCLR", "warmup_cosine"]
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
+
+    The cosine would be 0 at ``steps``, the first step that is not taken.
+
+    >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2
+
+
+class SimCLR(LightningModule):
+    """Two views, one encoder and head for both, NT-Xent between their embeddings.
+
+    A batch of images ``[N, 1, 8, 8]`` logs ``loss``, ``floor``, ``chance``, ``position``,
+    ``positive_similarity``, ``negative_similarity`` and ``lr``.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.views = TwoViews(config.augmentation)
+        self.encoder = DigitsEncoder(config.model)
+        self.head = ProjectionHead(self.encoder.features, config.model)
+        self.loss = NTXentLoss(config.temperature, return_stats=True)
+        self.floor = bounds.floor(config.batch_size, config.temperature)
+        self.chance = bounds.chance(config.batch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.head(self.encoder(images))
+        return embeddings
+
+    def training_step(self, images: Tensor, batch_index: int) -> Tensor:
+        # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
+        z1, z2 = self(torch.cat(self.views(images))).chunk(2)
+        loss: Tensor
+        loss, stats = self.loss(z1, z2)
+        value = loss.item()
+        self.log_dict(
+            {
+                "loss": value,
+                "floor": self.floor,
+                "chance": self.chance,
+                "position": bounds.position(value, len(images), self.config.temperature),
+                "positive_similarity": stats.positive_similarity,
+                "negative_similarity": stats.negative_similarity,
+                "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+            },
+            batch_size=len(images),
+        )
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        choice = self.config.optimizer
+        optimizer = AdamW(self.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = partial(warmup_cosine, steps=steps, warmup=int(choice.warmup * steps))
+        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

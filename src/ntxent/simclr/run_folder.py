@@ -1,0 +1,83 @@
+"""The folder that keeps a run: which files it has, and how none is lost or half written."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RunFolder", "atomic"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``<folder>/<name>/``; ``summary`` is written last, so its presence marks a finished run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.ckpt"
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @classmethod
+    def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
+        """Make the folder; with ``overwrite``, remove what an earlier run wrote, nothing else.
+
+        Raises:
+            ValueError: ``name`` is not one plain folder name.
+            FileExistsError: the folder exists and ``overwrite`` is False.
+            OSError: it cannot be made or written to.
+        """
+        if name in ("", ".", "..") or name != Path(name).name:
+            raise ValueError(
+                f"name: received {name!r}, expected one folder name; "
+                "choose where it is made with --folder"
+            )
+        run = cls(Path(folder) / name)
+        try:
+            run.path.mkdir(parents=True, exist_ok=overwrite)
+        except OSError as error:
+            if run.path.is_dir():
+                raise FileExistsError(
+                    f"run folder {run.path} exists; choose another --name, "
+                    "or replace it with --overwrite true"
+                ) from error
+            raise OSError(
+                f"run folder {run.path} cannot be made: {error.strerror}; choose another --folder"
+            ) from error
+        shutil.rmtree(run.tensorboard, ignore_errors=True)
+        for file in (run.summary, run.config, run.metrics, run.checkpoint, run.encoder):
+            file.unlink(missing_ok=True)
+        return run
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes ``path`` at the end: readers see all of it or nothing."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""A finished run, as a person reads it: how good the encoder is, and where its loss stands."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ntxent.simclr.run_folder import RunFolder
+
+__all__ = ["show"]
+
+REPRESENTATIONS = {
+    "raw_pixels": "raw pixels",
+    "untrained_encoder": "untrained encoder",
+    "encoder": "trained encoder",
+}
+
+
+def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
+    """Print the tables of a run, where its files are, and what can be done with them."""
+    console.print(_evaluation(summary["evaluation"]))
+    console.print(_loss(summary))
+    seconds = summary["seconds"]
+    folder, config = (shlex.quote(str(path)) for path in (run.path, run.config))
+    console.print(
+        f"{seconds['train']:.0f} s training, {seconds['evaluate']:.0f} s evaluation, "
+        f"everything kept in {run.path}\n"
+        f"  curves   tensorboard --logdir {folder}\n"
+        f"  again    ntxent train --config {config} --name another",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _evaluation(evaluation: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    table = Table(title="Accuracy on held-out images, %", title_justify="left")
+    table.add_column("classifier, labels")
+    for name in REPRESENTATIONS:
+        table.add_column(REPRESENTATIONS[name], justify="right")
+    for measure in evaluation["encoder"]:
+        scores = (evaluation[name][measure] for name in REPRESENTATIONS)
+        table.add_row(_classifier(measure), *map(_percent, scores))
+    return table
+
+
+def _classifier(measure: str) -> str:
+    probe, _, labels = measure.partition("_")
+    if probe == "knn":
+        return "kNN, all"
+    return "linear, all" if labels == "all" else f"linear, {labels} per class"
+
+
+def _percent(score: Mapping[str, Any]) -> str:
+    spread = "" if score["sd"] is None else f" ± {100 * score['sd']:.1f}"
+    return f"{100 * score['mean']:.1f}{spread}"
+
+
+def _loss(summary: Mapping[str, Any]) -> Table:
+    loss = summary["loss"]
+    low, high = loss["positive_similarity_interval"]
+    title = "Loss in the last epoch, nats, N = {batch_size}, τ = {temperature:g}, d = {dim}"
+    table = Table(title=title.format(**summary), title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("floor", f"{loss['floor']:.4f}", "no embeddings can have a smaller loss")
+    table.add_row("loss", f"{loss['final']:.4f}", "mean over its steps", style="bold")
+    table.add_row("chance", f"{loss['chance']:.4f}", "embeddings that tell nothing apart")
+    table.add_row("ceiling", f"{loss['ceiling']:.4f}", "no embeddings can have a larger loss")
+    table.add_row("position", f"{loss['position']:.4f}", "0 at the floor, 1 at chance")
+    certified = f"the loss alone proves {low:.3f} to {high:.3f}"
+    table.add_row("positive similarity", f"{loss['positive_similarity']:.4f}", certified)
+    return table

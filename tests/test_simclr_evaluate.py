@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ntxent.simclr import EvaluationConfig
+from ntxent.simclr.evaluate import Evaluation, describe
+
+LABELS = np.repeat(np.arange(4), 10)
+CONFIG = EvaluationConfig(labels_per_class=(1, 3), draws=4, neighbors=3)
+
+
+def separable(generator):
+    return np.eye(4)[LABELS] * 10 + generator.normal(scale=0.1, size=(len(LABELS), 4))
+
+
+def test_separable_features_score_one():
+    generator = np.random.default_rng(0)
+    scores = Evaluation(LABELS, LABELS, CONFIG)(separable(generator), separable(generator))
+    assert list(scores) == ["linear_1", "linear_3", "linear_all", "knn"]
+    assert {score.mean for score in scores.values()} == {1.0}
+    assert scores["linear_1"].sd == 0
+    assert scores["linear_all"].sd is None
+
+
+def test_features_without_information_score_at_chance():
+    labels = np.tile(np.arange(4), 250)
+    noise = np.random.default_rng(0).normal(size=(2, len(labels), 8))
+    scores = Evaluation(labels, labels, CONFIG)(*noise)
+    # 1000 images: the standard error of an accuracy of 1/4 is 0.014
+    assert all(abs(score.mean - 0.25) < 0.05 for score in scores.values())
+
+
+def test_every_representation_meets_the_same_labelled_images():
+    evaluation = Evaluation(LABELS, LABELS, CONFIG)
+    features = np.random.default_rng(0).normal(size=(2, len(LABELS), 8))
+    assert evaluation(*features) == evaluation(*features)
+    again = Evaluation(LABELS, LABELS, CONFIG)
+    for count, draws in evaluation.draws.items():
+        assert len(draws) == 4
+        for drawn, repeated in zip(draws, again.draws[count], strict=True):
+            np.testing.assert_array_equal(drawn, repeated)
+            np.testing.assert_array_equal(np.bincount(LABELS[drawn]), [count] * 4)
+            assert len(set(drawn)) == len(drawn)
+    assert not np.array_equal(evaluation.draws[3][0], evaluation.draws[3][1])
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (EvaluationConfig(labels_per_class=(1, 11)), "labels_per_class: received 11, .* most 10"),
+        (EvaluationConfig(neighbors=41), "neighbors: received 41, expected at most 40"),
+    ],
+)
+def test_more_labels_than_images_are_refused(config, message):
+    with pytest.raises(ValueError, match=message):
+        Evaluation(LABELS, LABELS, config)
+
+
+def test_describe_uses_running_statistics():
+    encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)).train()
+    images = torch.rand(6, 1, 2, 2)
+    np.testing.assert_allclose(describe(encoder, images), images.flatten(1), rtol=1e-4)
