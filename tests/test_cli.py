@@ -62,7 +62,7 @@ def refused(capsys, *argv):
         ("train --evaluation.labels_per_class [500]", "evaluation.labels_per_class: received 500"),
         ("train --name ../up", "name: received '../up'"),
         ("train --config missing.yaml", "File does not exist"),
-        ("engines --json perhaps", "json: expected bool, received perhaps"),
+    
     ],
 )
 def test_a_mistake_is_one_line(capsys, monkeypatch, tmp_path, argv, message):
@@ -132,8 +132,7 @@ def test_print_config_feeds_config(capsys, tmp_path):
 def test_engines(capsys):
     assert main(["engines"]) == 0
     assert "tiled" in capsys.readouterr().out
-    for flag in (["--json"], ["--json", "true"]):
-        assert main(["engines", *flag]) == 0
+    assert main(["engines", "--json"]) == 0
         assert "tiled" in {engine["name"] for engine in json.loads(capsys.readouterr().out)}
 
 

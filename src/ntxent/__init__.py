@@ -10,25 +10,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "InfoNCELoss",
+    "MoCoLoss",
     "NTXentLoss",
+    "SupConLoss",
     "__version__",
     "bounds",
     "engines",
     "functional",
+    "info_nce_loss",
     "losses",
     "nt_xent_loss",
     "reference",
+    "sup_con_loss",
 ]
 
 _HOME = {
+    "InfoNCELoss": "ntxent.losses",
+    "MoCoLoss": "ntxent.losses",
     "NTXentLoss": "ntxent.losses",
+    "SupConLoss": "ntxent.losses",
+    "info_nce_loss": "ntxent.functional",
     "nt_xent_loss": "ntxent.functional",
+    "sup_con_loss": "ntxent.functional",
 }
 
 if TYPE_CHECKING:
     from ntxent import bounds, engines, functional, losses, reference
-    from ntxent.functional import nt_xent_loss
-    from ntxent.losses import NTXentLoss
+    from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
+    from ntxent.losses import InfoNCELoss, MoCoLoss, NTXentLoss, SupConLoss
 
 
 def __getattr__(name: str) -> Any:

@@ -1,80 +1,38 @@
-"""The ``ntxent`` command.
+"""The ``ntxent`` command: a table of command modules, and how each of them ends.
 
-A command is a function: its parameters are the options, its docstring is the help, and what it
-needs beyond the configuration is imported when it runs. ``COMMANDS`` lists them.
+A command is a module of :mod:`ntxent.commands`. Its docstring's first line is its help,
+``add_arguments(parser)`` declares its options, and ``run(options)`` does it and returns the exit
+status. What it needs beyond its options it imports when it runs.
 
-A ``ValueError`` or ``OSError`` is how this library tells its user what to change: it ends as one
-line with exit status 2. Any other exception is a defect and keeps its traceback.
+A ``ValueError``, ``TypeError`` or ``OSError`` is how this library tells its user what to change:
+it ends as one line with exit status 2. Any other exception is a defect and keeps its traceback.
 """
 
 import re
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ntxent import __version__
-from ntxent.simclr import TrainConfig
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 __all__ = ["main"]
 
-
-def _train(**options: Any) -> None:
-    """Train SimCLR on the digits, evaluate the encoder, keep all of it in a run folder."""
-    config = TrainConfig(**options)
-
-    from rich.console import Console
-
-    from ntxent.simclr.tables import show
-    from ntxent.simclr.training import train
-
-    show(*train(config), Console())
-
-
-def _engines(json: bool = False) -> None:
-    """List the engines that compute the loss, and why one cannot be used here.
-
-    Args:
-        json: Print JSON instead of a table.
-    """
-    from ntxent.engines import status
-
-    records = status()
-    if json:
-        from json import dumps
-
-        print(dumps([asdict(record) for record in records], indent=2))
-        return
-
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("engine", "available", "devices", "priority", "reason")
-    for engine in records:
-        devices = ", ".join(engine.devices).replace("*", "any")
-        priority = "" if engine.priority is None else str(engine.priority)
-        available = "yes" if engine.available else "no"
-        table.add_row(engine.name, available, devices, priority, engine.reason)
-    Console().print(table)
-
-
-# jsonargparse looks for a function's name in the parent package too, where ``engines`` would load
-# PyTorch: hence the underscores.
-COMMANDS: dict[str, Callable[..., None]] = {"train": _train, "engines": _engines}
+COMMANDS = ("train", "engines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, 2 for a mistake in it, 130 for Ctrl-C."""
     try:
-        parser = _parser()
+        commands = {name: import_module(f"ntxent.commands.{name}") for name in COMMANDS}
+        parser = _parser(commands)
         choice = parser.instantiate(parser.parse_args(argv))
-        options = choice[choice.command].as_dict()
-        options.pop("config")
-        COMMANDS[choice.command](**options)
+        status: int = commands[choice.command].run(choice[choice.command])
     except KeyboardInterrupt:
         return _stop(130, "interrupted")
     except ModuleNotFoundError as error:
@@ -82,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing == "ntxent":
             raise
         return _stop(2, f'{missing} is not installed; run: pip install "ntxent[train]"')
-    except (ArgumentError, ValueError, OSError) as error:
+    except (ArgumentError, ValueError, TypeError, OSError) as error:
         return _stop(2, f"error: {error}")
-    return 0
+    return status
 
 
 # jsonargparse's words for a value of the wrong type, to be put in the words of our own messages.
@@ -99,7 +57,7 @@ def _stop(status: int, message: str) -> int:
     return status
 
 
-def _parser() -> "ArgumentParser":
+def _parser(commands: dict[str, ModuleType]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser, set_parsing_settings
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -110,14 +68,13 @@ def _parser() -> "ArgumentParser":
         version=__version__,
         **settings,
     )
-    commands = parser.add_subcommands(dest="command", title="commands")
-    for name, command in COMMANDS.items():
+    subcommands = parser.add_subcommands(dest="command", title="commands")
+    for name, command in commands.items():
         summary = (command.__doc__ or "").partition("\n")[0]
         options = ArgumentParser(description=summary, **settings)
-        options.add_argument("--config", action="config", help="YAML file of options.")
-        options.add_function_arguments(command, as_group=False)
+        command.add_arguments(options)
         for action in options._actions:
-            if isinstance(action.default, bool):
+            if isinstance(action.default, bool) and action.nargs is None:
                 action.nargs, action.const = "?", True  # --overwrite alone is --overwrite true
-        commands.add_subcommand(name, options, help=summary)
+        subcommands.add_subcommand(name, options, help=summary)
     return parser
