@@ -1,79 +1,162 @@
-"""Losses as functions: validate, set up the positives, call the primitive, reduce."""
+"""Losses as functions: validate, say who is whose positive, call the primitive, reduce.
 
-import math
+Every member of the family is one call of :func:`ntxent.primitive.contrast` and O(N d) arithmetic.
+Candidates that are positives are left out of it by their ids, so that it returns the log-odds of
+the negatives against the positive, and ``log(1 + exp(log-odds))`` keeps the relative precision of
+loss and gradient near zero, where a log-softmax rounds both to 0.
+"""
+
 from collections.abc import Sequence
-from numbers import Real
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, TypedDict, overload
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from typing_extensions import Unpack
 
 from ntxent import engines
+from ntxent.checks import (
+    check_choice,
+    check_embeddings,
+    check_finite_rows,
+    check_labels,
+    check_together,
+    check_weights,
+    checked_scale,
+)
 from ntxent.primitive import contrast
 
-__all__ = ["ContrastiveStats", "nt_xent_loss"]
+__all__ = ["ContrastiveStats", "LossOptions", "info_nce_loss", "nt_xent_loss", "sup_con_loss"]
 
 Reduction = Literal["none", "mean", "sum"]
 Distributed = Literal["auto", "local"]
+Layout = Literal["halves", "interleaved"]
+
+
+class LossOptions(TypedDict, total=False):
+    """Keyword arguments of every loss."""
+
+    temperature: float | Tensor | None
+    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default."""
+    scale: float | Tensor | None
+    """1 / tau, instead of ``temperature``."""
+    reduction: Reduction
+    """``"mean"`` over the anchors (the default), ``"sum"``, or ``"none"`` for each anchor's."""
+    weights: Tensor | None
+    """One an anchor, in the order of ``"none"``; the mean becomes sum(w l) / sum(w)."""
+    normalize: bool
+    """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
+    the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
+    engine: str
+    """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists."""
+    distributed: Distributed
+    """``"auto"`` (the default) refuses to run where several processes train together, because
+    negatives of one process alone are a different loss; ``"local"`` asks for just that."""
+    check_values: bool | None
+    """Look for zero and non-finite rows, labels without positives, bad temperatures. None, the
+    default, does so on the CPU only: elsewhere the host would wait for the device at every step.
+    Unchecked, bad rows give a NaN loss."""
 
 
 class ContrastiveStats(NamedTuple):
     """What one step of a contrastive loss says of its batch; detached, all O(N d)."""
 
     per_anchor: Tensor
-    """``[2N]``, nats: the anchors of ``z1``, then those of ``z2``."""
+    """``[2N]``, nats: the anchors of the first view, then those of the second."""
     positive_similarity: Tensor
-    """0-d: mean cosine (dot product where ``normalize=False``) of the N positive pairs."""
+    """0-d: mean cosine (dot product where ``normalize=False``) of the positive pairs."""
     negative_similarity: Tensor
-    """0-d: the mean over the 2N(2N - 2) ordered negative pairs."""
+    """0-d: the mean over all ordered negative pairs."""
+
+
+class _Call:
+    """The options of one call, resolved for its tensors."""
+
+    def __init__(
+        self,
+        like: Tensor,
+        temperature: float | Tensor | None = None,
+        scale: float | Tensor | None = None,
+        reduction: Reduction = "mean",
+        weights: Tensor | None = None,
+        normalize: bool = True,
+        engine: str = "auto",
+        distributed: Distributed = "auto",
+        check_values: bool | None = None,
+    ) -> None:
+        check_choice("reduction", reduction, ("none", "mean", "sum"))
+        _check_process_group(distributed)
+        if check_values is None:
+            check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
+        self.check_values = check_values
+        self.engine = engine
+        dtype = engines.accumulation_dtype(like.dtype)
+        self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
+        self.reduction, self.weights, self.normalize = reduction, weights, normalize
+
+    def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
+        """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
+        if self.normalize:
+            z, norm = _UnitRows.apply(z)
+        elif self.check_values:
+            norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
+        if self.check_values:
+            check_finite_rows(names, norm[:, 0], self.normalize)
+        return z
+
+    def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
+        return contrast(x, y, self.scale, engine=self.engine, **ids)
+
+    def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
+        """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
+        weights = self.weights
+        if weights is not None:
+            check_weights(weights, len(loss))
+            loss = weights * loss
+        if self.reduction == "none":
+            return loss
+        if self.reduction == "sum":
+            return loss.sum()
+        if weights is None and counted is None:
+            return loss.mean()
+        weights = torch.ones_like(loss) if weights is None else weights
+        total = weights.sum() if counted is None else (weights * counted).sum()
+        return loss.sum() / total.clamp(min=torch.finfo(loss.dtype).tiny)
 
 
 @overload
 def nt_xent_loss(
-    z1: Tensor,
-    z2: Tensor,
-    *,
-    temperature: float | Tensor = ...,
-    reduction: Reduction = ...,
-    normalize: bool = ...,
-    engine: str = ...,
+    *views: Tensor,
+    layout: Layout | None = ...,
+    ids: Tensor | None = ...,
+    decoupled: bool = ...,
     return_stats: Literal[False] = ...,
-    distributed: Distributed = ...,
-    check_values: bool | None = ...,
+    **options: Unpack[LossOptions],
 ) -> Tensor: ...
 
 
 @overload
 def nt_xent_loss(
-    z1: Tensor,
-    z2: Tensor,
-    *,
-    temperature: float | Tensor = ...,
-    reduction: Reduction = ...,
-    normalize: bool = ...,
-    engine: str = ...,
+    *views: Tensor,
+    layout: Layout | None = ...,
+    ids: Tensor | None = ...,
+    decoupled: bool = ...,
     return_stats: bool,
-    distributed: Distributed = ...,
-    check_values: bool | None = ...,
-) -> Tensor | tuple[Tensor, ContrastiveStats]: ...
+    **options: Unpack[LossOptions],
+) -> Any: ...
 
 
 def nt_xent_loss(
-    z1: Tensor,
-    z2: Tensor,
-    *,
-    temperature: float | Tensor = 0.5,
-    reduction: Reduction = "mean",
-    normalize: bool = True,
-    engine: str = "auto",
+    *views: Tensor,
+    layout: Layout | None = None,
+    ids: Tensor | None = None,
+    decoupled: bool = False,
     return_stats: bool = False,
-    distributed: Distributed = "auto",
-    check_values: bool | None = None,
-) -> Tensor | tuple[Tensor, ContrastiveStats]:
+    **options: Unpack[LossOptions],
+) -> Any:
     r"""NT-Xent, the loss of SimCLR, exact, in O(N d) memory forward and backward.
 
-    Naively::
+    Naively, for two views::
 
         z = torch.nn.functional.normalize(torch.cat([z1, z2]), dim=1)
         logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
@@ -84,31 +167,29 @@ def nt_xent_loss(
     .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}{\sum_{k \ne i} \exp(s_{ik} / \tau)},
               \qquad L = \frac{1}{2N} \sum_i \ell_i .
 
-    It is computed as ``softplus(log-sum-exp of the negatives - positive)``, which keeps its
-    relative precision near zero, where the naive form rounds loss and gradient to 0.
+    With V > 2 views, an anchor has V - 1 positives: the loss is the mean over all ordered positive
+    pairs, and all other VN - 1 rows, the other positives among them, stand in each denominator.
 
     Args:
-        z1: First views ``[N, d]``, N >= 2; float16, bfloat16, float32 or float64.
-        z2: Second views ``[N, d]``; row i is the positive of row i of ``z1``.
-        temperature: tau > 0, a number or a one-element tensor; its gradient is exact.
-        reduction: ``"mean"`` over the 2N anchors, ``"sum"``, or ``"none"`` for all 2N: those of
-            ``z1``, then those of ``z2``.
-        normalize: Divide each row by its Euclidean norm. With False, rows are used as they are,
-            and the bounds of :mod:`ntxent.bounds` hold only if they have unit norm.
-        engine: ``"auto"`` or a name that :func:`ntxent.engines.status` lists.
+        *views: Two or more tensors ``[N, d]``, N >= 2, row i of each a view of sample i; or one
+            ``[N, V, d]``; or one ``[2N, d]`` with its ``layout``. float16, bfloat16, float32 or
+            float64.
+        layout: Of a single ``[2N, d]``: ``"halves"`` (all first views, then all second) or
+            ``"interleaved"`` (the two views of a sample side by side). Never guessed.
+        ids: int64 ``[N]``: samples of equal id are no negatives of each other (known false
+            negatives). By default every sample has its own.
+        decoupled: Leave the positives out of the denominator (decoupled contrastive learning,
+            Yeh et al. 2022). The loss can then be negative.
         return_stats: Return ``(loss, ContrastiveStats)``.
-        distributed: ``"auto"`` refuses to run where several processes train together, because
-            negatives of one process alone are a different loss; ``"local"`` asks for just that.
-        check_values: Look for zero and non-finite rows and temperatures. None does so on the CPU
-            only: elsewhere it makes the host wait for the device at every step. Unchecked, such
-            rows give a NaN loss.
+        **options: :class:`LossOptions`.
 
     Returns:
-        The loss in nats, float64 for float64 views, else float32; 0-d, or ``[2N]`` for ``"none"``.
+        The loss in nats, float64 for float64 views, else float32; 0-d, or ``[VN]`` for
+        ``reduction="none"``: the anchors of the first view, then those of the second, ...
 
     Raises:
         TypeError: a view is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes, devices, rows, temperature, reduction or engine are not as above.
+        ValueError: shapes, devices, rows or options are not as above.
 
     Example:
         >>> import torch, ntxent
@@ -120,51 +201,206 @@ def nt_xent_loss(
         Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020,
         Equation 1 (arXiv 2002.05709). What values it can take: :mod:`ntxent.bounds`.
     """
-    _check_views(z1, z2)
-    _check_choice("reduction", reduction, ("none", "mean", "sum"))
-    _check_process_group(distributed)
-    if check_values is None:
-        check_values = z1.device.type == "cpu"
-    chosen = engines.select(engine, z1.device)
-    scale = _inverse_temperature(temperature, z1, check_values)
+    # The views of a sample side by side: an anchor finds its positives in the tile it is in itself.
+    names, stacked = _stack_views(views, layout)
+    n, v, _ = stacked.shape
+    call = _Call(stacked, **options)
+    z = call.rows(names, stacked.flatten(0, 1))
+    anchor = torch.arange(n * v, device=z.device)
+    if ids is None:
+        group = anchor // v
+    else:
+        check_labels("ids", ids, n, z.device)
+        group = ids.repeat_interleave(v)
+    target = anchor - anchor % v + (anchor + 1) % v
+    nll, logit = call.contrast(z, None, x_ids=group, target=target)
 
-    # Pairs side by side, so that an anchor finds its positive in the tile it finds itself in.
-    z = torch.stack((z1, z2), dim=1).flatten(0, 1)
-    z = _prepare_rows(z, normalize, check_values)
-    anchor = torch.arange(len(z), device=z.device)
-    pair, positive = anchor // 2, anchor ^ 1
-    nll, logit = contrast(z, None, scale, x_ids=pair, target=positive, engine=chosen.name)
+    if v == 2:
+        loss = nll if decoupled else _log1pexp(nll)
+        positive = logit
+    else:
+        # gap[n, a, b] = logit of positive b of anchor a, less that of its target
+        by_sample = z.view(n, v, -1).to(call.scale.dtype)
+        logits = call.scale * by_sample @ by_sample.mT
+        off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
+        logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
+        gap = logits - logit[:, None]
+        loss = nll if decoupled else torch.logsumexp(torch.cat([nll[:, None], gap], 1), 1)
+        loss = loss - gap.mean(1)
+        positive = logits.mean(1)
 
-    # Self and positive are left out of nll, so exp(nll) is the odds against the positive.
-    loss = _log1pexp(nll).view(-1, 2).T.flatten()
-    reduced = _reduce(loss, reduction)
+    loss = loss.view(n, v).T.flatten()
+    reduced = call.reduce(loss)
     if not return_stats:
         return reduced
     with torch.no_grad():
-        return reduced, _stats(z, loss, logit / scale)
+        return reduced, _stats(z, loss, positive / call.scale, v)
 
 
-def _log1pexp(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) with full relative precision; beyond 40 it is x to the last bit."""
-    return softplus(x, threshold=40.0)
+def sup_con_loss(
+    z: Tensor,
+    labels: Tensor,
+    *,
+    missing: Literal["error", "skip"] = "error",
+    **options: Unpack[LossOptions],
+) -> Tensor:
+    r"""Supervised contrastive loss, L_out of Khosla et al. 2020, exact, in O(M d) memory.
+
+    Naively, with ``z`` of unit rows ``[M, d]``::
+
+        log_p = (z @ z.T / temperature).fill_diagonal_(-torch.inf).log_softmax(1)
+        positive = (labels[:, None] == labels).fill_diagonal_(False)
+        loss = -(log_p.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+
+    With P(i) the other rows of anchor i's label,
+
+    .. math:: \ell_i = \log \sum_{k \ne i} \exp(s_{ik} / \tau)
+              - \frac{1}{|P(i)|} \sum_{p \in P(i)} s_{ip} / \tau .
+
+    The positives need one sum per class, so they cost O(M d) as well. The SupContrast code returns
+    this times temperature / 0.07; see ``bounds.VARIANTS``.
+
+    Args:
+        z: ``[M, d]``, or ``[N, V, d]`` for V views of each of N samples.
+        labels: Integers, ``[M]`` or ``[N]``.
+        missing: Anchors whose label no other row has: ``"error"``, or ``"skip"`` them (their loss
+            is 0 and the mean is over the others).
+        **options: :class:`LossOptions`.
+
+    Returns:
+        The loss in nats; 0-d, or for ``reduction="none"`` ``[M]``, or ``[NV]`` with the anchors of
+        the first view first.
+
+    Raises:
+        TypeError: dtypes are not as above.
+        ValueError: shapes, devices, rows or options are not; all labels are equal (nothing is a
+            negative); an anchor has no positive and ``missing="error"``.
+
+    Example:
+        >>> import torch, ntxent
+        >>> z, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+        >>> round(ntxent.sup_con_loss(z, labels, temperature=0.5).item(), 6)  # all logits 0: ln 3
+        1.098612
+    """
+    check_choice("missing", missing, ("error", "skip"))
+    check_embeddings("z", z, (2, 3))
+    views = z.shape[1] if z.ndim == 3 else 1
+    check_labels("labels", labels, len(z), z.device)
+    rows = z.flatten(0, 1) if z.ndim == 3 else z
+    labels = labels.repeat_interleave(views)
+    if len(rows) < 2 or rows.shape[1] == 0:
+        raise ValueError(f"z: received shape {list(z.shape)}, expected at least 2 rows and d >= 1")
+    call = _Call(rows, **options)
+    rows = call.rows(["z"], rows)
+    m = len(rows)
+
+    classes, member = torch.unique(labels, return_inverse=True)
+    size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
+    positives = size.index_add(0, member, torch.ones_like(member))[member] - 1
+    if call.check_values:
+        _check_classes(positives, missing, len(classes))
+
+    anchor = torch.arange(m, device=z.device)
+    lse, _ = call.contrast(rows, None, x_ids=anchor, target=torch.full_like(anchor, -1))
+    wide = rows.to(call.scale.dtype)
+    sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
+    others = sums[member] - wide
+    mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
+    counted = positives > 0
+    loss = torch.where(counted, lse - call.scale * mean_positive, 0.0)
+    if views > 1:
+        loss, counted = (t.view(-1, views).T.flatten() for t in (loss, counted))
+    return call.reduce(loss, counted if missing == "skip" else None)
 
 
-def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "mean":
-        return loss.mean()
-    return loss.sum() if reduction == "sum" else loss
+def info_nce_loss(
+    x: Tensor,
+    y: Tensor,
+    *,
+    negatives: Tensor | None = None,
+    in_batch: bool = True,
+    symmetric: bool = True,
+    ids: Tensor | None = None,
+    decoupled: bool = False,
+    **options: Unpack[LossOptions],
+) -> Tensor:
+    r"""InfoNCE between paired rows, one way or, as in CLIP, the mean of both ways; O(N d) memory.
 
+    Naively, with unit rows::
 
-def _stats(z: Tensor, loss: Tensor, positive: Tensor) -> ContrastiveStats:
-    """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
-    m = len(z)
-    total = z.sum(0, dtype=torch.float64).square().sum()
-    own = z.square().sum(dtype=torch.float64)
-    mean_positive = positive.mean(dtype=torch.float64)
-    mean_negative = (total - own - m * mean_positive) / (m * (m - 2))
-    return ContrastiveStats(
-        loss.detach(), *(s.to(loss.dtype) for s in (mean_positive, mean_negative))
-    )
+        logits = x @ torch.cat([y, negatives]).T / temperature
+        loss = cross_entropy(logits, torch.arange(N))
+        if symmetric:
+            loss = (loss + cross_entropy(y @ x.T / temperature, torch.arange(N))) / 2
+
+    Args:
+        x: Anchors ``[N, d]``.
+        y: ``[N, d]``, row i the positive of row i of ``x``.
+        negatives: Further candidates ``[K, d]`` of the anchors in ``x``, no one's positive.
+        in_batch: Whether the other rows of ``y`` are negatives. With False only ``negatives`` are,
+            as in MoCo; that is one way by nature and needs ``symmetric=False``.
+        symmetric: Average over x to y and y to x.
+        ids: int64 ``[N]``: samples of equal id are no negatives of each other.
+        decoupled: Leave the positive out of the denominator.
+        **options: :class:`LossOptions`.
+
+    Returns:
+        The loss in nats; 0-d, or ``[N]`` for ``reduction="none"``.
+
+    Raises:
+        TypeError: dtypes are not as above.
+        ValueError: shapes, devices, rows or options are not; there is no negative.
+
+    Example:
+        >>> import torch, ntxent
+        >>> x = torch.eye(3)
+        >>> round(ntxent.info_nce_loss(x, x, temperature=0.5).item(), 6)  # ln(1 + 2 exp(-2))
+        0.239545
+
+    References:
+        van den Oord et al. 2018 (arXiv 1807.03748); Radford et al. 2021 (arXiv 2103.00020);
+        He et al. 2020 (arXiv 1911.05722).
+    """
+    for name, rows in (("x", x), ("y", y)):
+        check_embeddings(name, rows)
+    check_together("x and y", [x, y])
+    if negatives is not None:
+        check_embeddings("negatives", negatives)
+        check_together("x and negatives", [x, negatives], same_shape=False)
+    n, extra = len(x), 0 if negatives is None else len(negatives)
+    if x.shape[1] == 0 or n == 0 or (n if in_batch else 1) + extra < 2:
+        raise ValueError(
+            f"x and y: received shape {list(x.shape)} with {extra} further negatives, expected at "
+            "least one negative for each anchor; a larger batch, or negatives=..."
+        )
+    if not in_batch and symmetric:
+        raise ValueError(
+            "symmetric: received True with in_batch=False, expected False: the further negatives "
+            "are candidates of x only"
+        )
+    call = _Call(x, **options)
+    x, y = call.rows(["x"], x), call.rows(["y"], y)
+    candidates = y
+    anchor = torch.arange(n, device=x.device)
+    if ids is None:
+        ids = anchor
+    else:
+        check_labels("ids", ids, n, x.device)
+    y_ids = ids
+    if not in_batch:
+        # One id for the whole batch leaves all of it out; a target need not be a candidate.
+        ids = y_ids = torch.zeros_like(anchor)
+    if negatives is not None:
+        candidates = torch.cat([y, call.rows(["negatives"], negatives)])
+        apart = ids.amin() - 1
+        y_ids = torch.cat([y_ids, apart.expand(extra)])
+
+    log_odds, _ = call.contrast(x, candidates, x_ids=ids, y_ids=y_ids, target=anchor)
+    loss = log_odds if decoupled else _log1pexp(log_odds)
+    if symmetric:
+        log_odds, _ = call.contrast(y, x, x_ids=ids, y_ids=ids, target=anchor)
+        loss = (loss + (log_odds if decoupled else _log1pexp(log_odds))) / 2
+    return call.reduce(loss)
 
 
 class _UnitRows(torch.autograd.Function):
@@ -193,76 +429,86 @@ class _UnitRows(torch.autograd.Function):
         unit, norm = ctx.saved_tensors
         along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
         across = torch.addcmul(grad, unit, along.unsqueeze(1), value=-1)
-        return across.div_(norm).to(ctx.dtype)
+        return (across / norm).to(ctx.dtype)
 
 
-def _prepare_rows(z: Tensor, normalize: bool, check_values: bool) -> Tensor:
-    if normalize:
-        z, norm = _UnitRows.apply(z)
-    elif check_values:
-        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
-    if check_values:
-        _check_rows(norm[:, 0], normalize)
-    return z
+def _log1pexp(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) with full relative precision; beyond 40 it is x to the last bit."""
+    result: Tensor = softplus(x, threshold=40.0)
+    return result
 
 
-def _check_rows(norm: Tensor, normalize: bool) -> None:
-    shortest, longest = (float(end) for end in torch.aminmax(norm))  # NaN if any norm is
-    if longest < math.inf and (shortest > 0 or not normalize):
-        return
-    bad = ~norm.isfinite() | (norm == 0 if normalize else False)
-    row = int(bad.nonzero()[0, 0])
-    what = "zero norm" if norm[row] == 0 else "a non-finite value or norm"
-    raise ValueError(
-        f"z{row % 2 + 1}: row {row // 2} has {what} ({int(bad.sum())} such rows in all views); "
-        "cosine similarity needs finite rows other than zero. Look at what the encoder returns: "
-        "dead ReLUs before the last layer, an overflow in half precision, a diverged step"
+def _stats(z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
+    """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
+    m = len(z)
+    total = z.sum(0, dtype=torch.float64).square().sum()
+    own = z.square().sum(dtype=torch.float64)
+    mean_positive = positive.mean(dtype=torch.float64)
+    mean_negative = (total - own - m * (views - 1) * mean_positive) / (m * (m - views))
+    return ContrastiveStats(
+        loss.detach(), mean_positive.to(loss.dtype), mean_negative.to(loss.dtype)
     )
 
 
-def _check_views(z1: Tensor, z2: Tensor) -> None:
-    for name, view in (("z1", z1), ("z2", z2)):
-        if not isinstance(view, Tensor):
-            raise TypeError(f"{name}: received {type(view).__name__}, expected a torch.Tensor")
-        if not view.is_floating_point():
-            raise TypeError(
-                f"{name}: received dtype {view.dtype}, expected float16, bfloat16, float32 or "
-                f"float64; convert it with {name}.float()"
-            )
-        if view.ndim != 2:
+def _stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[str], Tensor]:
+    """Whatever the layout, ``[N, V, d]``, and what to call each view in an error."""
+    if layout is not None:
+        check_choice("layout", layout, ("halves", "interleaved"))
+    if len(views) > 1:
+        names = [f"z{i + 1}" for i in range(len(views))]
+        for name, view in zip(names, views, strict=True):
+            check_embeddings(name, view)
+        check_together(" and ".join(names), views)
+        if layout is not None:
             raise ValueError(
-                f"{name}: received shape {list(view.shape)}, expected [N, d], a row an embedding"
+                f"layout: received {layout!r} with {len(views)} tensors, expected None; it says "
+                "how a single [2N, d] tensor holds its views"
             )
-    if z1.shape != z2.shape:
+        stacked = torch.stack(list(views), dim=1)
+    elif len(views) == 1:
+        (z,) = views
+        check_embeddings("z", z, (2, 3))
+        if z.ndim == 2:
+            if layout is None or len(z) % 2:
+                raise ValueError(
+                    f"z: received one tensor of shape {list(z.shape)} with layout={layout!r}, "
+                    'expected an even number of rows and layout="halves" (z1 above z2) or '
+                    '"interleaved" (both views of a sample side by side)'
+                )
+            pairs = len(z) // 2
+            halves = z.view(2, pairs, -1).transpose(0, 1)
+            stacked = halves if layout == "halves" else z.view(pairs, 2, -1)
+        else:
+            stacked = z
+        names = [f"z[:, {i}]" for i in range(stacked.shape[1])]
+    else:
+        raise TypeError("nt_xent_loss: received no tensor, expected two or more views")
+    n, v, d = stacked.shape
+    if n < 2 or v < 2 or d == 0:
         raise ValueError(
-            f"z1 and z2: received shapes {list(z1.shape)} and {list(z2.shape)}, expected equal "
-            "ones: row i of z2 is the other view of row i of z1"
+            f"{' and '.join(names)}: received {v} views of shape {[n, d]}, expected V >= 2 views of "
+            "N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its loss is "
+            "0 whatever the embeddings"
         )
-    if z1.dtype != z2.dtype:
-        raise TypeError(
-            f"z1 and z2: received dtypes {z1.dtype} and {z2.dtype}, expected equal ones; "
-            "convert one view to the other's dtype"
-        )
-    if z1.device != z2.device:
-        raise ValueError(
-            f"z1 and z2: received devices {z1.device} and {z2.device}, expected one; move one view"
-        )
-    if len(z1) < 2 or z1.shape[1] == 0:
-        raise ValueError(
-            f"z1 and z2: received shape {list(z1.shape)}, expected N >= 2 pairs of d >= 1 numbers; "
-            "a single pair has no negatives, and its loss is 0 whatever the embeddings"
-        )
+    return names, stacked
 
 
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
+def _check_classes(positives: Tensor, missing: str, classes: int) -> None:
+    if classes == 1:
         raise ValueError(
-            f"{name}: received {value!r}, expected one of {', '.join(map(repr, known))}"
+            "labels: received one class only, expected two or more: no row is a negative"
+        )
+    alone = positives == 0
+    if missing == "error" and bool(alone.any()):
+        raise ValueError(
+            f"labels: row {int(alone.nonzero()[0, 0])} is the only one of its label "
+            f"({int(alone.sum())} such rows), expected a positive for every anchor; sample two or "
+            'more of each class, pass two views, or missing="skip"'
         )
 
 
 def _check_process_group(distributed: Distributed) -> None:
-    _check_choice("distributed", distributed, ("auto", "local"))
+    check_choice("distributed", distributed, ("auto", "local"))
     group = torch.distributed
     if distributed == "local" or not (group.is_available() and group.is_initialized()):
         return
@@ -272,36 +518,4 @@ def _check_process_group(distributed: Distributed) -> None:
             "version sees one process's rows only, which is another loss with fewer negatives. "
             'Pass distributed="local" to accept that, or gather the embeddings with '
             "torch.distributed.nn.functional.all_gather first"
-        )
-
-
-def _inverse_temperature(temperature: float | Tensor, z: Tensor, check_value: bool) -> Tensor:
-    dtype = engines.accumulation_dtype(z.dtype)
-    if isinstance(temperature, Tensor):
-        if temperature.numel() != 1 or not temperature.is_floating_point():
-            raise ValueError(
-                f"temperature: received a {temperature.dtype} tensor of shape "
-                f"{list(temperature.shape)}, expected a floating-point one of one element"
-            )
-        if temperature.device != z.device and temperature.device.type != "cpu":
-            raise ValueError(
-                f"temperature: received a tensor on {temperature.device} for embeddings on "
-                f"{z.device}; move it with temperature.to({str(z.device)!r})"
-            )
-        if check_value:
-            _check_temperature(temperature.item())
-        return temperature.reshape(()).to(z.device, dtype).reciprocal()
-    if isinstance(temperature, bool) or not isinstance(temperature, Real):
-        raise TypeError(
-            f"temperature: received {type(temperature).__name__}, expected a positive number or a "
-            "one-element tensor"
-        )
-    _check_temperature(float(temperature))
-    return torch.full((), 1 / float(temperature), dtype=dtype, device=z.device)
-
-
-def _check_temperature(value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(
-            f"temperature: received {value}, expected a finite number > 0; 0.05 to 1 is usual"
         )

@@ -1,29 +1,71 @@
-"""The losses as modules; they hold settings and parameters, and no mathematics."""
+"""The losses as modules; they hold settings, parameters and a queue, and no mathematics."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from ntxent.functional import ContrastiveStats, Distributed, Reduction, nt_xent_loss
+from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
 
-__all__ = ["NTXentLoss"]
+__all__ = ["InfoNCELoss", "MoCoLoss", "NTXentLoss", "SupConLoss"]
 
 
-class NTXentLoss(nn.Module):
-    """:func:`ntxent.nt_xent_loss` as a module, with an optional learnable temperature.
+class ContrastiveLoss(nn.Module):
+    """What the losses share: a temperature, which may be learnable, and the common options.
 
     Args:
         temperature: tau > 0; the start value where ``learnable``.
         learnable: Train ``log_scale = -log(temperature)``, which keeps the temperature positive.
-        reduction: ``"mean"`` over the 2N anchors, ``"sum"`` or ``"none"``.
-        normalize: Divide each row by its Euclidean norm.
-        engine: ``"auto"`` or a name that :func:`ntxent.engines.status` lists.
-        return_stats: Return ``(loss, ContrastiveStats)``.
-        distributed: As in :func:`ntxent.nt_xent_loss`.
-        check_values: As in :func:`ntxent.nt_xent_loss`.
+        max_scale: Where ``learnable``, the largest 1 / tau that is used (CLIP: 100).
+        **options: :class:`ntxent.functional.LossOptions` but temperature and scale, and the
+            keyword arguments of the loss function itself.
+    """
 
-    Shape: two views ``[N, d]`` to a 0-d loss, or ``[2N]`` with ``reduction="none"``.
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        *,
+        learnable: bool = False,
+        max_scale: float = math.inf,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(
+                f"temperature: received {temperature}, expected a finite number > 0; "
+                "0.05 to 1 is usual"
+            )
+        self._fixed_scale = 1 / temperature
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature))) if learnable else None
+        self.max_scale = max_scale
+        self.options = options
+
+    @property
+    def scale(self) -> float | Tensor:
+        """1 / tau: a number, or a differentiable 0-d tensor where it is learnable."""
+        if self.log_scale is None:
+            return self._fixed_scale
+        return self.log_scale.exp().clamp(max=self.max_scale)
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """tau: a number, or a differentiable 0-d tensor where it is learnable."""
+        return 1 / self.scale
+
+    def extra_repr(self) -> str:
+        temperature = float(torch.as_tensor(self.temperature).detach())
+        shown = {"learnable": True} if self.log_scale is not None else {}
+        settings = [f"{name}={value!r}" for name, value in (shown | self.options).items()]
+        return ", ".join([f"temperature={temperature:g}", *settings])
+
+
+class NTXentLoss(ContrastiveLoss):
+    """:func:`ntxent.nt_xent_loss` as a module.
+
+    Shape: two or more views ``[N, d]``, or one ``[N, V, d]``, to a 0-d loss, or ``[VN]`` with
+    ``reduction="none"``; ``(loss, ContrastiveStats)`` with ``return_stats=True``.
 
     >>> import torch, ntxent
     >>> criterion = ntxent.NTXentLoss(temperature=0.1, learnable=True)
@@ -33,49 +75,93 @@ class NTXentLoss(nn.Module):
     True
     """
 
-    def __init__(
+    def forward(self, *views: Tensor, ids: Tensor | None = None) -> Any:
+        return nt_xent_loss(*views, ids=ids, scale=self.scale, **self.options)
+
+
+class SupConLoss(ContrastiveLoss):
+    """:func:`ntxent.sup_con_loss` as a module.
+
+    Shape: ``[M, d]`` with labels ``[M]``, or ``[N, V, d]`` with labels ``[N]``, to a 0-d loss.
+    """
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return sup_con_loss(z, labels, scale=self.scale, **self.options)
+
+
+class InfoNCELoss(ContrastiveLoss):
+    """:func:`ntxent.info_nce_loss` as a module; CLIP's with ``learnable=True, max_scale=100``.
+
+    Shape: ``[N, d]`` and ``[N, d]`` to a 0-d loss.
+    """
+
+    def forward(
         self,
-        temperature: float = 0.5,
+        x: Tensor,
+        y: Tensor,
         *,
-        learnable: bool = False,
-        reduction: Reduction = "mean",
-        normalize: bool = True,
-        engine: str = "auto",
-        return_stats: bool = False,
-        distributed: Distributed = "auto",
-        check_values: bool | None = None,
-    ) -> None:
-        super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature: received {temperature}, expected a number > 0")
-        self._fixed_temperature = float(temperature)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature))) if learnable else None
-        self.reduction: Reduction = reduction
-        self.normalize = normalize
-        self.engine = engine
-        self.return_stats = return_stats
-        self.distributed: Distributed = distributed
-        self.check_values = check_values
+        negatives: Tensor | None = None,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        return info_nce_loss(x, y, negatives=negatives, ids=ids, scale=self.scale, **self.options)
 
-    @property
-    def temperature(self) -> float | Tensor:
-        """tau: a number, or a differentiable 0-d tensor where it is learnable."""
-        return self._fixed_temperature if self.log_scale is None else self.log_scale.neg().exp()
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor | tuple[Tensor, ContrastiveStats]:
-        return nt_xent_loss(
-            z1,
-            z2,
-            temperature=self.temperature,
-            reduction=self.reduction,
-            normalize=self.normalize,
-            engine=self.engine,
-            return_stats=self.return_stats,
-            distributed=self.distributed,
-            check_values=self.check_values,
+class MoCoLoss(ContrastiveLoss):
+    """InfoNCE of queries against their keys and a queue of the latest earlier keys (MoCo).
+
+    The queue is first in, first out, holds unit rows without gradient, starts with random ones as
+    in the paper's code, is saved in the ``state_dict``, and takes the keys of a batch after its
+    loss; a batch need not divide its size.
+
+    Args:
+        queue_size: Keys held, K; at least the batch.
+        dim: Coordinates of a key.
+        temperature: tau > 0.
+        **options: As in :class:`ContrastiveLoss`.
+
+    Shape: queries ``[N, d]`` and keys ``[N, d]`` to a 0-d loss.
+
+    >>> import torch
+    >>> criterion = MoCoLoss(queue_size=6, dim=4, temperature=0.2)
+    >>> loss = criterion(torch.randn(4, 4), torch.randn(4, 4))
+    >>> int(criterion.oldest)
+    4
+
+    References:
+        He et al. 2020 (arXiv 1911.05722).
+    """
+
+    queue: Tensor
+    oldest: Tensor
+
+    def __init__(self, queue_size: int, dim: int, temperature: float = 0.2, **options: Any) -> None:
+        super().__init__(temperature, **options)
+        for name, value in (("queue_size", queue_size), ("dim", dim)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: received {value!r}, expected an integer >= 1")
+        self.register_buffer("queue", normalize(torch.randn(queue_size, dim), dim=1))
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        size = len(self.queue)
+        if len(keys) > size:
+            raise ValueError(
+                f"keys: received {len(keys)} rows for a queue of {size}, expected at most {size}; "
+                "a larger queue_size, or a smaller batch"
+            )
+        keys = keys.detach()
+        loss = info_nce_loss(
+            queries,
+            keys,
+            # What autograd saves must not change when the keys below come in.
+            negatives=self.queue.to(queries.dtype, copy=True),
+            in_batch=False,
+            symmetric=False,
+            scale=self.scale,
+            **self.options,
         )
-
-    def extra_repr(self) -> str:
-        temperature = float(torch.as_tensor(self.temperature).detach())
-        learnable = ", learnable=True" if self.log_scale is not None else ""
-        return f"temperature={temperature:g}{learnable}, reduction={self.reduction!r}"
+        with torch.no_grad():
+            rows = (self.oldest + torch.arange(len(keys), device=keys.device)) % size
+            self.queue[rows] = normalize(keys.to(self.queue.dtype), dim=1)
+            self.oldest.copy_((self.oldest + len(keys)) % size)
+        return loss

@@ -25,7 +25,7 @@ def _contrast(
     engine: str,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(x.device.type, enabled=False):
-        return engines.get(engine).forward(x, y, scale, x_ids, y_ids, target)
+        return engines.select(engine, x.device.type).forward(x, y, scale, x_ids, y_ids, target)
 
 
 @_contrast.register_fake
@@ -57,7 +57,7 @@ def _contrast_backward(
     engine: str,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(x.device.type, enabled=False):
-        return engines.get(engine).backward(
+        return engines.select(engine, x.device.type).backward(
             grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit
         )
 
@@ -87,8 +87,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _gradient(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | None, ...]:
-    x, y, scale, *_ = ctx.saved_tensors
-    dx, dy = _contrast_backward(grad_nll, grad_logit, *ctx.saved_tensors, ctx.engine)
+    saved = ctx.saved_tensors  # once: activation checkpointing recomputes them at each access
+    x, y, scale, *_ = saved
+    dx, dy = _call(
+        _contrast_backward,
+        _TransformableBackward,
+        *(grad_nll, grad_logit, *saved, ctx.engine),
+    )
     d_scale = None
     if ctx.needs_input_grad[2]:
         # Every logit is scale * <x, y>, so scale * dL/dscale = sum <x, dL/dx> over one side of the
@@ -99,6 +104,16 @@ def _gradient(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | 
 
 
 _contrast.register_autograd(_gradient, setup_context=_setup_context)
+
+
+def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
+    raise RuntimeError(
+        "ntxent: a second derivative of the loss was asked for, and only first ones are computed; "
+        "use ntxent.reference.dense_nt_xent_loss, which autograd differentiates twice"
+    )
+
+
+_contrast_backward.register_autograd(_no_second_gradient)
 
 
 def contrast(
@@ -126,10 +141,33 @@ def contrast(
         x_ids: int64 ``[M]``; a candidate with an anchor's id is not its candidate.
         y_ids: int64 ``[K]``, or None with ``y``.
         target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0).
-        engine: The name of an engine.
+        engine: ``"auto"`` or the name of an engine.
 
     Returns:
         ``nll`` and ``logit``, both ``[M]``, in nats; differentiable in x, y and scale.
     """
-    nll, logit = _contrast(x, y, scale, x_ids, y_ids, target, engine)
+    nll, logit = _call(_contrast, _TransformableContrast, x, y, scale, x_ids, y_ids, target, engine)
     return nll, logit
+
+
+def _call(operator: Any, transformable: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+    """The operator; under a torch.func transform, which an operator's own autograd does not serve,
+    the same as an autograd.Function.
+    """
+    # As in torch.autograd.Function.apply; there is no public way to ask.
+    if torch._C._are_functorch_transforms_active():
+        operator = transformable.apply
+    first, second = operator(*arguments)
+    return first, second
+
+
+class _TransformableContrast(torch.autograd.Function):
+    forward = staticmethod(_contrast)
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_gradient)
+
+
+class _TransformableBackward(torch.autograd.Function):
+    forward = staticmethod(_contrast_backward)
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(_no_second_gradient)

@@ -57,8 +57,8 @@ class Engine:
     forward: Forward
     backward: Backward
 
-    def supports(self, device: torch.device) -> bool:
-        return "*" in self.devices or device.type in self.devices
+    def supports(self, device: str) -> bool:
+        return "*" in self.devices or device in self.devices
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def get(name: str) -> Engine:
     raise ValueError(f"engine: received {name!r}, expected one of {known}")
 
 
-def select(name: str, device: torch.device) -> Engine:
-    """The named engine, or for ``"auto"`` the best one that supports ``device``.
+def select(name: str, device: str) -> Engine:
+    """The engine of that name, or for ``"auto"`` the best for the device type.
 
     Raises:
         ValueError: no such engine, or it does not run on ``device``.
@@ -138,6 +138,6 @@ def select(name: str, device: torch.device) -> Engine:
     if not engine.supports(device):
         raise ValueError(
             f"engine: {name!r} runs on {', '.join(engine.devices)}, and the embeddings are on "
-            f'{device.type!r}; move them, or pass engine="auto"'
+            f'{device!r}; move them, or pass engine="auto"'
         )
     return engine
