@@ -486,9 +486,9 @@ def _stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[s
     n, v, d = stacked.shape
     if n < 2 or v < 2 or d == 0:
         raise ValueError(
-            f"{' and '.join(names)}: received {v} views of shape {[n, d]}, expected V >= 2 views of "
-            "N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its loss is "
-            "0 whatever the embeddings"
+            f"{' and '.join(names)}: received {v} views of shape {[n, d]}, expected V >= 2 views "
+            "of N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its "
+            "loss is 0 whatever the embeddings"
         )
     return names, stacked
 
