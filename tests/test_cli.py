@@ -33,7 +33,7 @@ def refused(capsys, *argv):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("", "one of {train,engines}"),
+        ("", "one of {train,diagnose,bounds,engines}"),
         ("nonsense", "invalid choice: 'nonsense'"),
         ("train --nonsense 3", "unrecognized arguments: --nonsense 3"),
         ("train --batch 3", "unrecognized arguments: --batch 3"),
@@ -62,7 +62,6 @@ def refused(capsys, *argv):
         ("train --evaluation.labels_per_class [500]", "evaluation.labels_per_class: received 500"),
         ("train --name ../up", "name: received '../up'"),
         ("train --config missing.yaml", "File does not exist"),
-    
     ],
 )
 def test_a_mistake_is_one_line(capsys, monkeypatch, tmp_path, argv, message):
@@ -133,7 +132,7 @@ def test_engines(capsys):
     assert main(["engines"]) == 0
     assert "tiled" in capsys.readouterr().out
     assert main(["engines", "--json"]) == 0
-        assert "tiled" in {engine["name"] for engine in json.loads(capsys.readouterr().out)}
+    assert "tiled" in {engine["name"] for engine in json.loads(capsys.readouterr().out)}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["engines", "--help"]])

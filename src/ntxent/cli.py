@@ -13,6 +13,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "engines")
+COMMANDS = ("train", "diagnose", "bounds", "engines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, 2 for a mistake in it, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal gets ? for τ, not a traceback
     try:
         commands = {name: import_module(f"ntxent.commands.{name}") for name in COMMANDS}
         parser = _parser(commands)
