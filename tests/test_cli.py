@@ -167,7 +167,7 @@ def test_python_m_ntxent_and_version():
 def test_help_and_mistakes_load_no_framework():
     code = (
         "import sys; from ntxent.cli import main; main(['train', '--nonsense']);"
-        "print({'torch', 'numpy', 'lightning', 'rich'} & set(sys.modules))"
+        "print({'torch', 'lightning', 'rich'} & set(sys.modules))"
     )
     assert run("-c", code).stdout == "set()\n"
 
