@@ -50,7 +50,7 @@ class _Labels:
         self.values = values
         self._chunk = chunk
         self._ranges: tuple[list[int], list[int]] | None = None
-        if values.device.type == "cpu":
+        if values.device.type == "cpu" and len(values) > chunk:
             extremes = [torch.aminmax(part) for part in torch.split(values, chunk)]
             self._ranges = [int(e.min) for e in extremes], [int(e.max) for e in extremes]
 
