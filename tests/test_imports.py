@@ -22,6 +22,7 @@ ARROWS = {
     "monitor": {"bounds", "diagnosis", "measures"},
     "analysis": {"bounds", "diagnosis", "measures", "primitive", "engines"},
     "losses": {"functional"},
+    "compat": {"functional", "checks", "primitive"},
     "functional": {"primitive", "engines", "checks", "distributed"},
     "checks": set(),
     "primitive": {"engines"},

@@ -211,7 +211,7 @@ def nt_xent_loss(
         group = anchor // v
     else:
         check_labels("ids", ids, n, z.device)
-        group = ids.repeat_interleave(v)
+        group = ids.long().repeat_interleave(v)
     target = anchor - anchor % v + (anchor + 1) % v
     nll, logit = call.contrast(z, None, x_ids=group, target=target)
 
@@ -221,7 +221,8 @@ def nt_xent_loss(
     else:
         # gap[n, a, b] = logit of positive b of anchor a, less that of its target
         by_sample = z.view(n, v, -1).to(call.scale.dtype)
-        logits = call.scale * by_sample @ by_sample.mT
+        with torch.autocast(z.device.type, enabled=False):
+            logits = call.scale * by_sample @ by_sample.mT
         off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
         logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
         gap = logits - logit[:, None]
@@ -305,7 +306,8 @@ def sup_con_loss(
     wide = rows.to(call.scale.dtype)
     sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
     others = sums[member] - wide
-    mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
+    with torch.autocast(z.device.type, enabled=False):
+        mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
     counted = positives > 0
     loss = torch.where(counted, lse - call.scale * mean_positive, 0.0)
     if views > 1:
@@ -386,6 +388,7 @@ def info_nce_loss(
         ids = anchor
     else:
         check_labels("ids", ids, n, x.device)
+        ids = ids.long()
     y_ids = ids
     if not in_batch:
         # One id for the whole batch leaves all of it out; a target need not be a candidate.
@@ -427,9 +430,10 @@ class _UnitRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> Tensor:
         unit, norm = ctx.saved_tensors
-        along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
-        across = torch.addcmul(grad, unit, along.unsqueeze(1), value=-1)
-        return (across / norm).to(ctx.dtype)
+        with torch.autocast(unit.device.type, enabled=False):
+            along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
+        across: Tensor = torch.addcmul(grad, unit, along.unsqueeze(1), value=-1) / norm
+        return across.to(ctx.dtype)
 
 
 def _log1pexp(x: Tensor) -> Tensor:

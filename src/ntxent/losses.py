@@ -150,11 +150,13 @@ class MoCoLoss(ContrastiveLoss):
                 "a larger queue_size, or a smaller batch"
             )
         keys = keys.detach()
+        # Rounding the queue to half precision would cost more than all that follows.
+        dtype = torch.promote_types(queries.dtype, self.queue.dtype)
         loss = info_nce_loss(
-            queries,
-            keys,
+            queries.to(dtype),
+            keys.to(dtype),
             # What autograd saves must not change when the keys below come in.
-            negatives=self.queue.to(queries.dtype, copy=True),
+            negatives=self.queue.to(dtype, copy=True),
             in_batch=False,
             symmetric=False,
             scale=self.scale,

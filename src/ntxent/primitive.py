@@ -98,7 +98,9 @@ def _gradient(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | 
     if ctx.needs_input_grad[2]:
         # Every logit is scale * <x, y>, so scale * dL/dscale = sum <x, dL/dx> over one side of the
         # product; for self-similarity dx holds both sides.
-        d_scale = torch.linalg.vecdot(x.to(dx.dtype), dx).sum() / (scale * (2 if y is None else 1))
+        with torch.autocast(x.device.type, enabled=False):
+            total = torch.linalg.vecdot(x.to(dx.dtype), dx).sum()
+        d_scale = total / (scale * (2 if y is None else 1))
     d_y = None if y is None else dy.to(y.dtype)
     return dx.to(x.dtype), d_y, d_scale, None, None, None, None
 

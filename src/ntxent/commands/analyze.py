@@ -1,0 +1,184 @@
+"""Measure two files of embeddings: exact loss, its limits, where the embeddings lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from ntxent.commands._figure import figure_writer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ntxent.analysis import Analysis, Progress
+
+FILES = ".npy, .npz, .pt, .pth, .safetensors or .parquet; FILE:NAME for one array of several."
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("views1", type=str, help=f"First views, N x d: {FILES}")
+    parser.add_argument("views2", type=str, help="Second views; row i is the positive of row i.")
+    parser.add_argument(
+        "-t", "--temperature", type=float, default=0.5, help="Temperature τ of the loss."
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    parser.add_argument(
+        "--plot", type=str, help="Draw the similarities to this .html or .png file."
+    )
+
+
+def run(options: Any) -> int:
+    save = None if options.plot is None else figure_writer(options.plot)
+
+    from ntxent.analysis import analyze
+    from ntxent.commands._embedding_files import read_embeddings
+
+    files = (options.views1, options.views2)
+    views = [read_embeddings(file) for file in files]
+    with _progress(shown=not options.json) as on_progress:
+        report = analyze(
+            views[0], views[1], options.temperature, names=files, on_progress=on_progress
+        )
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+    else:
+        _show(report)
+    if save is not None:
+        from ntxent.commands._analysis_figure import similarities
+
+        save(similarities(report))
+    return 0
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Progress]:
+    """A bar with the time left on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = not (shown and console.is_terminal)
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda stage, done: bar.update(task, description=stage, completed=done)
+
+
+def _show(report: Analysis) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ntxent.commands.diagnose import STYLES
+
+    judged = report.diagnosis
+    console = Console(highlight=False, markup=False)
+    console.print(f"N = {judged.batch_size}, d = {judged.dim}, τ = {judged.temperature:g}", "\n")
+    position = "" if judged.position is None else f"  position {judged.position:.3f}"
+    verdict = judged.verdict.replace("_", " ")
+    console.print(Text.assemble((verdict, STYLES[judged.verdict]), position, "\n"))
+    console.print(_loss(report))
+    console.print(_embeddings(report))
+    console.print(_histogram(report, console.encoding))
+    for sentence in judged.sentences:
+        console.print(f"\n{sentence}")
+
+
+def _table(title: str) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
+    return table
+
+
+def _loss(report: Analysis) -> Table:
+    """The loss among its limits, from small to large."""
+    judged = report.diagnosis
+    rows = [
+        (judged.floor, "floor", "no embeddings have less"),
+        (report.measured_floor, "measured floor", "none with these mean cosines have less"),
+        (judged.loss, "loss", "all pairs as one batch"),
+        (judged.chance, "chance", "nothing told apart"),
+        (report.similarity_ceiling, "measured ceiling", "none with this positive cosine have more"),
+        (judged.ceiling, "ceiling", "no embeddings have more"),
+    ]
+    if judged.random is not None:
+        rows.append((judged.random, "random", "about, for independent uniform embeddings"))
+    table = _table("Loss, nats")
+    for value, name, meaning in sorted(rows, key=lambda row: row[0]):
+        table.add_row(name, f"{value:.4f}", meaning, style="bold" if name == "loss" else None)
+    return table
+
+
+def _embeddings(report: Analysis) -> Table:
+    """What was measured, and beside it what the loss alone proves."""
+
+    def proven(interval: tuple[float, float]) -> str:
+        return "proven {:.4f} to {:.4f}".format(*interval)
+
+    judged = report.diagnosis
+    positive, negative = judged.positive_similarity or 0.0, judged.negative_similarity or 0.0
+    smallest = min(2 * judged.batch_size, judged.dim or 1)
+    table = _table("\nEmbeddings, and what the loss proves of them")
+    rows = [
+        ("positive cosine", positive, proven(report.similarity_interval)),
+        ("negative cosine", negative, ""),
+        ("gap", positive - negative, f"proven at least {report.similarity_gap:.4f}"),
+        (
+            "candidate cosine",
+            report.candidate_similarity,
+            proven(report.candidate_similarity_interval),
+        ),
+        (
+            "positives on top",
+            report.contrastive_accuracy,
+            f"proven at least {judged.top1_share or 0.0:.4f}",
+        ),
+        ("alignment", report.alignment, "0 is best"),
+        ("uniformity", report.uniformity, "0 is collapse, lower is more uniform"),
+        ("effective rank", report.effective_rank, f"1 to {smallest}"),
+    ]
+    if judged.gradient_bound is not None:
+        rows.append(("gradient", judged.gradient_bound, "at most, summed norms"))
+    for name, value, meaning in rows:
+        table.add_row(name, f"{value:.4f}", meaning)
+    return table
+
+
+def _histogram(report: Analysis, encoding: str) -> Table:
+    """Both distributions of cosines, two bins a character, each scaled to its own peak."""
+    bars = BARS if encoding.startswith("utf") else " .:-=+*#@"
+
+    def draw(counts: list[int]) -> str:
+        pairs = [a + b for a, b in zip(counts[::2], counts[1::2], strict=True)]
+        levels = (-(-(len(bars) - 1) * count // max(pairs)) for count in pairs)
+        return "".join(bars[level] for level in levels)
+
+    histogram = report.histogram
+    negatives = f"negatives, {sum(histogram.negative)} drawn" if histogram.sampled else "negatives"
+    table = _table("\nCosines, -1 to 1")
+    table.add_row("positives", draw(histogram.positive))
+    table.add_row(negatives, draw(histogram.negative))
+    return table

@@ -1,0 +1,202 @@
+"""The health of a contrastive loss, for any loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, SupportsFloat
+
+from ntxent import bounds
+from ntxent.diagnosis import Diagnosis, diagnose
+
+__all__ = ["HealthMonitor", "Similarities"]
+
+_LOG = logging.getLogger("ntxent")
+
+
+class Similarities(Protocol):
+    """What ``return_stats=True`` gives: :class:`ntxent.functional.ContrastiveStats`."""
+
+    @property
+    def positive_similarity(self) -> SupportsFloat: ...
+
+    @property
+    def negative_similarity(self) -> SupportsFloat: ...
+
+
+class HealthMonitor:
+    """Says where a loss stands, every few steps, and warns in words once for each episode.
+
+    A number is read from the device only at the steps that are looked at: one wait for each of the
+    values given, every ``every_n_steps`` steps. What is warned of:
+
+    - a value that no loss can have: NaN, infinite, negative, or beyond its limits;
+    - collapse, as soon as training falls into it, or if it starts there, after ``patience`` steps;
+    - no better than chance for ``patience`` steps;
+    - the floor: nothing is left to gain at this temperature.
+
+    An episode is over when its condition has not been seen for ``patience`` steps.
+
+    Args:
+        batch_size: N, the positive pairs of a step, over all ranks whose negatives are used.
+        temperature: tau.
+        dim: d, the dimension of the embeddings; raises the floor where 2N is large against d.
+        variant: A key of ``bounds.VARIANTS``.
+        queue: Queued negatives, for moco.
+        every_n_steps: Steps from one look to the next.
+        patience: Steps before chance, or collapse from the start, is worth a word.
+        say: What a warning is given to, at once; all are kept in ``warnings`` as well.
+
+    >>> monitor = HealthMonitor(batch_size=256, temperature=0.5, every_n_steps=1)
+    >>> round(monitor.update(5.0)["position"], 3)
+    0.38
+    >>> monitor.update(5.0 - 0.7)["similarity_low"] > 0.8
+    True
+    >>> len(monitor.warnings)
+    1
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        temperature: float,
+        dim: int | None = None,
+        variant: str = "nt_xent",
+        *,
+        queue: int | None = None,
+        every_n_steps: int = 10,
+        patience: int = 100,
+        say: Callable[[str], object] = _LOG.warning,
+    ) -> None:
+        for name, steps in (("every_n_steps", every_n_steps), ("patience", patience)):
+            if steps < 1:
+                raise ValueError(f"{name}: received {steps}, expected an integer >= 1")
+        bounds.limits(variant, batch_size, temperature, queue, dim)  # refuses what has none
+        self.batch_size = batch_size
+        self.temperature = temperature
+        self.dim = dim
+        self.variant = variant
+        self.queue = queue
+        self.every_n_steps = every_n_steps
+        self.patience = patience
+        self.say = say
+        self.step = 0
+        self.warnings: list[str] = []
+        self._first_look: int | None = None
+        self._episodes: dict[str, _Episode] = {}
+
+    def due(self, step: int) -> bool:
+        """Whether that step, the first being 1, is looked at."""
+        return step > 0 and step % self.every_n_steps == 0
+
+    def update(
+        self,
+        loss: SupportsFloat,
+        stats: Similarities | None = None,
+        *,
+        step: int | None = None,
+        batch_size: int | None = None,
+        temperature: SupportsFloat | None = None,
+    ) -> dict[str, float]:
+        """Take one step's loss; where it is due, judge it and return plain numbers, else nothing.
+
+        Args:
+            loss: As the implementation reports it, a number or a 0-d tensor.
+            stats: Its measured similarities; they tell collapse from chance.
+            step: Number of the step, the first being 1; else one more than the last.
+            batch_size: N of this step, where it differs, as in an incomplete last batch.
+            temperature: tau of this step, where it is learnt.
+
+        Returns:
+            ``loss``, ``floor``, ``chance``, ``ceiling``, ``position``, and what the loss proves:
+            ``similarity_low``, ``similarity_high``, ``top1_share``, ``gradient_bound``; with
+            ``stats`` also ``positive_similarity``, ``negative_similarity``. What has no value, as
+            the position of a NaN, is left out.
+        """
+        self.step = self.step + 1 if step is None else step
+        if not self.due(self.step):
+            return {}
+        if self._first_look is None:
+            self._first_look = self.step
+        health = {"loss": _number(loss)}
+        if stats is not None:
+            health["positive_similarity"] = _number(stats.positive_similarity)
+            health["negative_similarity"] = _number(stats.negative_similarity)
+        try:
+            report = diagnose(
+                health["loss"],
+                self.batch_size if batch_size is None else batch_size,
+                self.temperature if temperature is None else _number(temperature),
+                self.variant,
+                queue=self.queue,
+                dim=self.dim,
+                positive_similarity=health.get("positive_similarity"),
+                negative_similarity=health.get("negative_similarity"),
+            )
+        except ValueError as error:
+            self._warn("refused", str(error))
+            return health
+        self._judge(report)
+        return health | _numbers(report)
+
+    def _judge(self, report: Diagnosis) -> None:
+        first, *middle, last = report.sentences
+        if report.verdict == "impossible":
+            self._warn("impossible", " ".join((first, *middle, last)))
+        elif report.verdict in ("at_chance", "above_chance"):
+            self._warn("chance", f"{first} {last}", self.patience)
+        elif report.verdict == "collapsed":
+            # An untrained encoder may map all inputs to nearly one direction, and recover.
+            since = self._episodes.get("collapsed", _Episode(self.step)).start
+            self._warn("collapsed", f"{first} {last}", self.patience * (since == self._first_look))
+        elif report.verdict in ("at_floor", "degenerate"):
+            self._warn(report.verdict, f"{first} {last}")
+        else:
+            self._forget()
+
+    def _warn(self, kind: str, words: str, after: int = 0) -> None:
+        """Say it once its episode has lasted ``after`` steps."""
+        self._forget(but=kind)
+        episode = self._episodes.setdefault(kind, _Episode(self.step))
+        episode.last = self.step
+        if episode.said or self.step - episode.start < after:
+            return
+        episode.said = True
+        since = f", since step {episode.start}" if episode.start < self.step else ""
+        self.warnings.append(f"step {self.step}{since}: {words}")
+        self.say(self.warnings[-1])
+
+    def _forget(self, but: str | None = None) -> None:
+        """End what is not seen now: at once if nothing was said of it yet, else with patience."""
+        for kind, episode in list(self._episodes.items()):
+            if kind != but and (not episode.said or self.step - episode.last >= self.patience):
+                del self._episodes[kind]
+
+
+@dataclass
+class _Episode:
+    start: int
+    last: int = 0
+    said: bool = False
+
+
+def _number(value: SupportsFloat) -> float:
+    """float(value), which warns of a tensor that has a gradient, as a loss does; item() does not"""
+    read: Callable[[], SupportsFloat] | None = getattr(value, "item", None)
+    return float(value if read is None else read())
+
+
+def _numbers(report: Diagnosis) -> dict[str, float]:
+    low, high = report.similarity_interval or (None, None)
+    numbers = {
+        "floor": report.floor,
+        "chance": report.chance,
+        "ceiling": report.ceiling,
+        "position": report.position,
+        "similarity_low": low,
+        "similarity_high": high,
+        "top1_share": report.top1_share,
+        "gradient_bound": report.gradient_bound,
+    }
+    return {name: value for name, value in numbers.items() if value is not None}

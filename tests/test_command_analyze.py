@@ -1,0 +1,263 @@
+"""``ntxent analyze`` as its user meets it: all formats, all mistakes, tables and figures."""
+
+import json
+import shlex
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from safetensors.torch import save_file
+
+from embeddings import views
+from ntxent.commands import analyze
+from ntxent.commands._embedding_files import read_embeddings
+from ntxent.reference import dense_nt_xent_loss
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder, capsys):
+    def run(line):
+        parser = ArgumentParser(exit_on_error=False)
+        analyze.add_arguments(parser)
+        assert analyze.run(parser.parse_args(shlex.split(line))) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return captured.out
+
+    return run
+
+
+Z1, Z2 = views("clustered", 300, 8)
+
+
+def save_parquet(name, **columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table(columns), name)
+
+
+def save_npy(name, z):
+    np.save(f"{name}.npy", z.numpy())
+    return f"{name}.npy"
+
+
+def save_npz(name, z):
+    np.savez(f"{name}.npz", only=z.numpy())
+    return f"{name}.npz"
+
+
+def save_npz_of_two(name, z):
+    np.savez(f"{name}.npz", other=np.ones(3), mine=z.numpy())
+    return f"{name}.npz:mine"
+
+
+def save_fortran(name, z):
+    np.save(f"{name}.npy", np.asfortranarray(z.numpy()))
+    return f"{name}.npy"
+
+
+def save_big_endian(name, z):
+    np.save(f"{name}.npy", z.numpy().astype(">f4"))
+    return f"{name}.npy"
+
+
+def save_pt(name, z):
+    torch.save(z, f"{name}.pt")
+    return f"{name}.pt"
+
+
+def save_pth_of_two(name, z):
+    torch.save({"a": torch.ones(2), "b": z.clone().requires_grad_()}, f"{name}.pth")
+    return f"{name}.pth:b"
+
+
+def save_safetensors(name, z):
+    save_file({"z": z}, f"{name}.safetensors")
+    return f"{name}.safetensors"
+
+
+def save_lists(name, z):
+    save_parquet(f"{name}.parquet", label=list(range(len(z))), z=z.tolist())
+    return f"{name}.parquet"
+
+
+def save_columns(name, z):
+    save_parquet(f"{name}.parquet", **{f"c{k}": z[:, k].numpy() for k in range(z.shape[1])})
+    return f"{name}.parquet"
+
+
+WRITERS = [
+    *(save_npy, save_npz, save_npz_of_two, save_fortran, save_big_endian),
+    *(save_pt, save_pth_of_two, save_safetensors, save_lists, save_columns),
+]
+
+
+@pytest.mark.parametrize("save", WRITERS)
+def test_every_format_gives_the_dense_loss(command, save):
+    files = [save(name, z) for name, z in (("one", Z1), ("two", Z2))]
+    found = json.loads(command(f"{files[0]} {files[1]} -t 0.1 --json"))
+    assert found["loss"] == pytest.approx(dense_nt_xent_loss(Z1, Z2, 0.1).item(), rel=1e-6)
+    assert (found["batch_size"], found["dim"]) == (300, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("save", [save_npy, save_pt, save_safetensors])
+def test_every_dtype_is_kept(folder, save, dtype):
+    if (save, dtype) == (save_npy, torch.bfloat16):
+        pytest.skip("NumPy has no bfloat16")
+    z = Z1.to(dtype)
+    read = read_embeddings(save("file", z))
+    assert read.dtype == dtype
+    assert torch.equal(read, z)
+
+
+def test_npy_is_mapped_and_never_written_to(folder):
+    file = save_npy("file", Z1)
+    read_embeddings(file).zero_()
+    assert np.array_equal(np.load(file), Z1.numpy())
+
+
+def test_a_colon_in_the_name_of_a_file_is_a_colon(folder):
+    np.save("a.npy:b.npy", Z1.numpy())
+    assert torch.equal(read_embeddings("a.npy:b.npy"), Z1)
+
+
+def test_the_table_says_what_was_measured_and_what_is_proven(command):
+    out = command(f"{save_npy('one', Z1)} {save_npy('two', Z2)}")
+    for words in (
+        *("N = 300, d = 8, τ = 0.5", "floor", "chance", "ceiling", "position", "measured floor"),
+        *("positive cosine", "proven", "positives on top", "alignment", "uniformity"),
+        *("effective rank", "Cosines", "Next: "),
+    ):
+        assert words in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_collapse_is_named(command):
+    z1, z2 = views("collapsed", 40, 4)
+    out = command(f"{save_npy('one', z1)} {save_npy('two', z2)}")
+    assert "collapsed" in out
+    assert "all embeddings point the same way" in " ".join(out.split())
+
+
+def test_plot_is_one_whole_page_that_loads_nothing(command, folder):
+    command(f"{save_npy('one', Z1)} {save_npy('two', Z2)} --json --plot out.html")
+    page = (folder / "out.html").read_text()
+    assert "</html>" in page
+    assert 'src="http' not in page
+    assert sorted(p.name for p in folder.iterdir()) == ["one.npy", "out.html", "two.npy"]
+
+
+def test_no_progress_is_drawn_where_nobody_watches(command):
+    # The fixture asserts that standard error stays empty.
+    command(f"{save_npy('one', Z1)} {save_npy('two', Z2)}")
+
+
+def write(name, content):
+    with open(name, "wb") as file:
+        file.write(content)
+
+
+def prepare():
+    """Every bad file that the cases below name."""
+    np.save("ok.npy", np.eye(4, dtype=np.float32))
+    np.save("short.npy", np.eye(4, dtype=np.float32)[:3])
+    np.save("one.npy", np.ones((1, 4), np.float32))
+    np.save("flat.npy", np.ones(4, np.float32))
+    np.save("ints.npy", np.ones((4, 4), np.int64))
+    np.save("complex.npy", np.ones((4, 4), complex))
+    np.save("empty.npy", np.ones((0, 4), np.float32))
+    np.save("objects.npy", np.array([{1: 2}], dtype=object), allow_pickle=True)
+    np.savez("two.npz", a=np.eye(4), b=np.eye(4))
+    bad = np.eye(4, dtype=np.float32)
+    bad[1] = 0
+    np.save("zero.npy", bad)
+    bad[2, 0] = bad[3, 0] = np.nan
+    bad[1] = 1
+    np.save("nan.npy", bad)
+    write("text.npy", b"not an array")
+    write("nothing.npy", b"")
+    write("text.npz", b"not an archive")
+    write("text.pt", b"not a checkpoint")
+    write("text.safetensors", b"not tensors")
+    write("table.csv", b"1,2")
+    torch.save(torch.nn.Linear(2, 2), "module.pt")
+    torch.save([1, 2], "list.pt")
+    torch.save({"a": torch.ones(2, 2), "b": "text"}, "mixed.pt")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ("missing.npy ok.npy", "No such file.*missing.npy"),
+        ("ok.npy missing.npz:a", "No such file.*missing.npz"),
+        ("table.csv ok.npy", r"table.csv: received a .csv file, expected one of .npy, .npz, .pt"),
+        ("noending ok.npy", "noending: received a nameless file"),
+        ("text.npy ok.npy", "text.npy: "),
+        ("nothing.npy ok.npy", "nothing.npy: "),
+        ("text.npz ok.npy", "text.npz: "),
+        ("text.pt ok.npy", "text.pt: "),
+        ("text.safetensors ok.npy", "text.safetensors: "),
+        ("objects.npy ok.npy", "objects.npy: .*bjects"),
+        ("module.pt ok.npy", "module.pt: it holds pickled Python objects"),
+        ("list.pt ok.npy", "list.pt: received list, expected a dense array"),
+        ("mixed.pt:b ok.npy", "mixed.pt:b: received str"),
+        ("two.npz ok.npy", r"two.npz: it holds 2 arrays \('a', 'b'\); name one as FILE:NAME"),
+        ("two.npz:c ok.npy", "two.npz:c: received the name 'c', expected one of 'a', 'b'"),
+        ("ok.npy:a ok.npy", "ok.npy:a: received the name 'a', and its array has none"),
+        ("ints.npy ok.npy", "ints.npy: received int64"),
+        ("complex.npy ok.npy", "complex.npy: received complex128"),
+        ("flat.npy ok.npy", r"flat.npy: received shape \[4\]"),
+        ("empty.npy empty.npy", "empty.npy: "),
+        ("one.npy one.npy", r"one.npy: received shape \[1, 4\].*N >= 2"),
+        ("ok.npy short.npy", r"ok.npy and short.npy: received shapes \[4, 4\] and \[3, 4\]"),
+        ("ok.npy zero.npy", r"zero.npy: row 1 has zero norm \(1 such rows\)"),
+        ("nan.npy ok.npy", r"nan.npy: row 2 has a value that is not finite \(2 such rows\)"),
+        ("ok.npy ok.npy -t 0", "temperature: received 0.0"),
+        ("ok.npy ok.npy --plot out.gif", "--plot: received 'out.gif'"),
+        ("ok.npy ok.npy --plot nowhere/out.html", "no folder nowhere"),
+        ("ok.npy zero.npy --plot out.html", "zero.npy: row 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(command, folder, files, message):
+    prepare()
+    before = sorted(folder.iterdir())
+    with pytest.raises((ValueError, OSError), match=message) as refusal:
+        command(files)
+    assert "\n" not in str(refusal.value)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_parquet_without_pyarrow_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    write("file.parquet", b"")
+    with pytest.raises(ValueError, match=r"file.parquet: .*pip install pyarrow"):
+        read_embeddings("file.parquet")
+
+
+def test_ragged_and_missing_lists_are_refused(folder):
+    save_parquet("ragged.parquet", z=[[1.0, 2.0], [1.0]])
+    save_parquet("missing.parquet", z=[[1.0, 2.0], None])
+    save_parquet("words.parquet", word=["a", "b"])
+    for name in ("ragged", "missing"):
+        with pytest.raises(ValueError, match=f"{name}.parquet: column 'z': lists of lengths"):
+            read_embeddings(f"{name}.parquet")
+    with pytest.raises(ValueError, match=r"words.parquet: received object"):
+        read_embeddings("words.parquet")
+
+
+@pytest.mark.skipif(find_spec("kaleido") is not None, reason="kaleido is installed")
+def test_png_without_kaleido_is_refused_before_any_work(command, folder):
+    with pytest.raises(ValueError, match="pip install kaleido"):
+        command("missing.npy missing.npy --plot out.png")
