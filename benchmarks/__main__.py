@@ -1,7 +1,7 @@
 """The losses beside other libraries, float32 on the CPU: time, memory, and what is out of reach.
 
 Every contender of a size runs in its own process; they take turns, so that a drift of the machine
-meets all of them alike. Times are medians. Memory is the peak of a first step beyond inputs and
+meets all of them alike. Times are medians of warm passes. Memory is the peak of a first step beyond inputs and
 gradients. A contender that needs more than the limit is a row that says so.
 """
 

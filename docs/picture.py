@@ -20,7 +20,7 @@ INK, BLUE, ORANGE, GREY = "#333333", "#0072b2", "#d55e00", "#888888"
 def main(run: str, picture: str) -> None:
     folder = Path(run)
     summary = json.loads((folder / "summary.json").read_text())
-    n, temperature = summary["batch_size"], summary["temperature"]
+    n, temperature, dim = (summary[name] for name in ("batch_size", "temperature", "dim"))
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     step, loss, positive = (
@@ -35,7 +35,7 @@ def main(run: str, picture: str) -> None:
     limits = {
         "ceiling": bounds.ceiling(n, temperature),
         "chance": bounds.chance(n),
-        "floor": bounds.floor(n, temperature),
+        "floor": bounds.floor(n, temperature, dim),
     }
     left.axhspan(limits["floor"], limits["ceiling"], color=BLUE, alpha=0.07, lw=0)
     for name, value in limits.items():

@@ -87,9 +87,9 @@ def test_opcheck(k, engine):
             tensor.requires_grad_()
     arguments = (x, y, scale, x_ids, y_ids, target, engine)
     torch.library.opcheck(torch.ops.ntxent.contrast.default, arguments)
-    nll, logit = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
+    nll, logit, kept = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
     detached = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments[:-1]]
-    backward = (torch.ones(8), torch.ones(8), *detached, nll, logit, engine)
+    backward = (torch.ones(8), torch.ones(8), *detached, nll, logit, kept, engine)
     torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, backward)
 
 

@@ -23,7 +23,7 @@ def _contrast(
     y_ids: Tensor | None,
     target: Tensor,
     engine: str,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     with torch.autocast(x.device.type, enabled=False):
         return engines.select(engine, x.device.type).forward(x, y, scale, x_ids, y_ids, target)
 
@@ -37,9 +37,10 @@ def _(
     y_ids: Tensor | None,
     target: Tensor,
     engine: str,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     row = x.new_empty(x.shape[0], dtype=engines.accumulation_dtype(x.dtype))
-    return row, torch.empty_like(row)
+    kept = engines.select(engine, x.device.type).kept_shape(x, y)
+    return row, torch.empty_like(row), row.new_empty(kept)
 
 
 @torch.library.custom_op("ntxent::contrast_backward", mutates_args=())
@@ -54,11 +55,12 @@ def _contrast_backward(
     target: Tensor,
     nll: Tensor,
     logit: Tensor,
+    kept: Tensor,
     engine: str,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(x.device.type, enabled=False):
         return engines.select(engine, x.device.type).backward(
-            grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit
+            grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept
         )
 
 
@@ -74,6 +76,7 @@ def _(
     target: Tensor,
     nll: Tensor,
     logit: Tensor,
+    kept: Tensor,
     engine: str,
 ) -> tuple[Tensor, Tensor]:
     dtype = engines.accumulation_dtype(x.dtype)
@@ -81,12 +84,15 @@ def _(
     return dx, dx.new_empty(0) if y is None else torch.empty_like(y, dtype=dtype)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, ctx.engine = inputs
+    ctx.mark_non_differentiable(output[2])
     ctx.save_for_backward(*tensors, *output)
 
 
-def _gradient(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | None, ...]:
+def _gradient(
+    ctx: Any, grad_nll: Tensor, grad_logit: Tensor, grad_kept: Tensor
+) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors  # once: activation checkpointing recomputes them at each access
     x, y, scale, *_ = saved
     dx, dy = _call(
@@ -148,19 +154,20 @@ def contrast(
     Returns:
         ``nll`` and ``logit``, both ``[M]``, in nats; differentiable in x, y and scale.
     """
-    nll, logit = _call(_contrast, _TransformableContrast, x, y, scale, x_ids, y_ids, target, engine)
+    inputs = x, y, scale, x_ids, y_ids, target, engine
+    nll, logit, _ = _call(_contrast, _TransformableContrast, *inputs)
     return nll, logit
 
 
-def _call(operator: Any, transformable: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+def _call(operator: Any, transformable: Any, *arguments: Any) -> tuple[Tensor, ...]:
     """The operator; under a torch.func transform, which an operator's own autograd does not serve,
     the same as an autograd.Function.
     """
     # As in torch.autograd.Function.apply; there is no public way to ask.
     if torch._C._are_functorch_transforms_active():
         operator = transformable.apply
-    first, second = operator(*arguments)
-    return first, second
+    results: tuple[Tensor, ...] = operator(*arguments)
+    return results
 
 
 class _TransformableContrast(torch.autograd.Function):

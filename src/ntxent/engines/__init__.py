@@ -4,16 +4,18 @@ The contract. A module in this folder ends with ``ENGINE = Engine(...)``, which 
 tensor functions. With logits ``l_ik = scale * <x_i, y_k>`` and the candidates
 ``C_i = {k : y_ids[k] != x_ids[i]}``:
 
-``forward(x, y, scale, x_ids, y_ids, target) -> (nll, logit)``
+``forward(x, y, scale, x_ids, y_ids, target) -> (nll, logit, kept)``
     must equal, row by row, ::
 
         logit_i = l[i, target_i]                            (0 where target_i = -1)
         nll_i   = log(sum of exp(l_ik) over C_i) - logit_i  (-inf where C_i is empty)
 
-    The target need not be a candidate: excluded, it gives the decoupled form.
+    The target need not be a candidate: excluded, it gives the decoupled form. ``kept`` is whatever
+    spares ``backward`` work: the engine's own affair, of the shape that its ``kept_shape`` says,
+    and of bounded size.
 
-``backward(grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit) -> (dx, dy)``
-    must equal the vector-Jacobian product of ``forward`` in ``x`` and ``y``.
+``backward(grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept) -> (dx, dy)``
+    must equal the vector-Jacobian product of ``nll`` and ``logit`` in ``x`` and ``y``.
 
 ``y=None`` with ``y_ids=None`` means self-similarity, ``y = x``; then ``dx`` is the whole gradient
 and ``dy`` is empty. Shapes: x ``[M, d]``, y ``[K, d]``, ids int64 ``[M]`` and ``[K]``, target int64
@@ -37,12 +39,13 @@ from torch import Tensor
 __all__ = ["Engine", "EngineStatus", "accumulation_dtype", "get", "select", "status"]
 
 Forward = Callable[
-    [Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor]
+    [Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor, Tensor]
 ]
-Backward = Callable[
-    [Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor],
-    tuple[Tensor, Tensor],
-]
+Backward = Callable[..., tuple[Tensor, Tensor]]
+
+
+def _nothing(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
+    return (0,)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Engine:
     """Of the engines that support a device, ``"auto"`` takes the highest."""
     forward: Forward
     backward: Backward
+    kept_shape: Callable[[Tensor, Tensor | None], tuple[int, ...]] = _nothing
+    """Shape of ``kept`` for these ``x`` and ``y``; by default nothing is kept."""
 
     def supports(self, device: str) -> bool:
         return "*" in self.devices or device in self.devices

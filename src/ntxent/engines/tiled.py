@@ -11,6 +11,9 @@ Two ways to keep the exponentials in range:
 exponential serves rows and columns. B is a proof, not a guess: |l_ik| <= scale max|x| max|y|.
 *shifted*: otherwise each row keeps a running maximum (online softmax), and a tile off the diagonal
 takes one exponential for its rows and one for its columns.
+
+A block that is a single CPU tile, at most 4 MiB, is kept for the backward pass: its exponentials
+where plain, else its logits.
 """
 
 import math
@@ -84,7 +87,7 @@ class _Block:
         self.x_ids = _Labels(x_ids, self.height)
         self.y_ids = self.x_ids if y_ids is None else _Labels(y_ids, self.height)
         area = min(self.height, len(self.x)) * min(self.width, len(self.y))
-        self._buffers = self.x.new_empty(2, area)
+        self._buffers = [self.x.new_empty(area) for _ in range(2)]  # untouched memory costs nothing
 
     def _bound(self) -> float:
         def longest(rows: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ class _Block:
     def buffer(self, which: int, tile: _Tile) -> Tensor:
         height = tile.rows.stop - tile.rows.start
         width = tile.columns.stop - tile.columns.start
-        return self._buffers[which, : height * width].view(height, width)
+        return self._buffers[which][: height * width].view(height, width)
 
     def logits(self, tile: _Tile) -> Tensor:
         scaled = self.x[tile.rows] * self.scale
@@ -151,7 +154,7 @@ def _forward(
     x_ids: Tensor,
     y_ids: Tensor | None,
     target: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     block = _Block(x, y, scale, x_ids, y_ids)
     total = _RunningSum(block)
     targets = _Labels(target, block.height)
@@ -173,7 +176,15 @@ def _forward(
             total.add(rows, logits, 1, scratch=block.buffer(1, tile))
             if mirrored:
                 total.add(columns, logits, 0, scratch=block.buffer(1, tile))
-    return total.nll(logit), logit
+    kept = _kept_shape(x, y)
+    return total.nll(logit), logit, logits.view(kept) if kept != (0,) else logits.new_empty(kept)
+
+
+def _kept_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
+    height, width = _TILE["cpu"]
+    rows, columns = len(x), len(x if y is None else y)
+    single = rows <= height and columns <= (height if y is None else width)
+    return (rows, columns) if x.device.type == "cpu" and single else (0,)
 
 
 def _inside(targets: _Labels, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
@@ -216,6 +227,7 @@ def _backward(
     target: Tensor,
     nll: Tensor,
     logit: Tensor,
+    kept: Tensor,
 ) -> tuple[Tensor, Tensor]:
     block = _Block(x, y, scale, x_ids, y_ids)
     targets = _Labels(target, block.height)
@@ -230,18 +242,21 @@ def _backward(
         share = share * (-logit).exp() * (-nll).exp()
     for tile in block.tiles():
         rows, columns, mirrored = tile
-        logits = block.logits(tile)
-        block.exclude(logits, tile, -math.inf)
-        flow, other = logits, block.buffer(1, tile)
+        flow, other = block.buffer(0, tile), block.buffer(1, tile)
+        if kept.numel():
+            flow.copy_(kept)
+        else:
+            block.exclude(block.logits(tile), tile, -math.inf)
+            if block.plain:
+                flow.exp_()
         if block.plain:
-            flow.exp_()
             if block.symmetric:
                 flow.mul_(torch.add(share[rows, None], share[columns], out=other))
             else:
                 flow.mul_(share[rows, None])
         else:
             if block.symmetric:
-                torch.sub(logits, logit[columns], out=other).sub_(nll[columns])
+                torch.sub(flow, logit[columns], out=other).sub_(nll[columns])
                 other.exp_().mul_(share[columns])
             flow.sub_(logit[rows, None]).sub_(nll[rows, None]).exp_().mul_(share[rows, None])
             if block.symmetric:
@@ -259,4 +274,11 @@ def _backward(
     return dx, dy
 
 
-ENGINE = Engine(name="tiled", devices=("*",), priority=0, forward=_forward, backward=_backward)
+ENGINE = Engine(
+    name="tiled",
+    devices=("*",),
+    priority=0,
+    forward=_forward,
+    backward=_backward,
+    kept_shape=_kept_shape,
+)

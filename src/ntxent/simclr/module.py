@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ntxent import bounds
 from ntxent.losses import NTXentLoss
+from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.model import DigitsEncoder, ProjectionHead
@@ -36,7 +37,7 @@ class SimCLR(LightningModule):
     """Two views, one encoder and head for both, NT-Xent between their embeddings.
 
     A batch of images ``[N, 1, 8, 8]`` logs ``loss``, ``floor``, ``chance``, ``position``,
-    ``positive_similarity``, ``negative_similarity`` and ``lr``.
+    ``positive_similarity``, ``negative_similarity`` and ``lr``; ``monitor`` warns in words.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -46,8 +47,9 @@ class SimCLR(LightningModule):
         self.encoder = DigitsEncoder(config.model)
         self.head = ProjectionHead(self.encoder.features, config.model)
         self.loss = NTXentLoss(config.temperature, return_stats=True)
-        self.floor = bounds.floor(config.batch_size, config.temperature)
-        self.chance = bounds.chance(config.batch_size)
+        self.setting = config.batch_size, config.temperature, config.model.projection_dim
+        self.floor, self.chance = bounds.floor(*self.setting), bounds.chance(config.batch_size)
+        self.monitor = HealthMonitor(*self.setting)
 
     def forward(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.head(self.encoder(images))
@@ -64,13 +66,14 @@ class SimCLR(LightningModule):
                 "loss": value,
                 "floor": self.floor,
                 "chance": self.chance,
-                "position": bounds.position(value, len(images), self.config.temperature),
+                "position": bounds.position(value, *self.setting),
                 "positive_similarity": stats.positive_similarity,
                 "negative_similarity": stats.negative_similarity,
                 "lr": self.trainer.optimizers[0].param_groups[0]["lr"],
             },
             batch_size=len(images),
         )
+        self.monitor.update(value, stats)
         return loss
 
     def configure_optimizers(self) -> Any:

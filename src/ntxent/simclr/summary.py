@@ -5,7 +5,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ def summarise(
     seconds: Mapping[str, float],
     device: torch.device,
     evaluation: Mapping[str, Mapping[str, Score]],
+    warnings: Sequence[str],
 ) -> dict[str, Any]:
     """Everything a reader needs to judge and repeat the run, as plain JSON values."""
     return {
@@ -41,6 +42,7 @@ def summarise(
         "temperature": config.temperature,
         "dim": config.model.projection_dim,
         "loss": _loss(metrics, config),
+        "warnings": list(warnings),
         "evaluation": {
             name: {measure: score._asdict() for measure, score in scores.items()}
             for name, scores in evaluation.items()
@@ -56,7 +58,7 @@ def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
     Every limit of one step holds for the mean of several with the same N and τ: floor and ceiling
     are constants, the certified interval's low end is convex in the loss and its high end concave.
     """
-    size, temperature = config.batch_size, config.temperature
+    size, temperature, dim = config.batch_size, config.temperature, config.model.projection_dim
     with metrics.open(newline="") as file:
         steps = list(csv.DictReader(file))
     last = [step for step in steps if step["epoch"] == steps[-1]["epoch"]]
@@ -69,10 +71,10 @@ def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
     return {
         "final": value,
         "steps": len(steps),
-        "floor": bounds.floor(size, temperature),
+        "floor": bounds.floor(size, temperature, dim),
         "chance": bounds.chance(size),
         "ceiling": bounds.ceiling(size, temperature),
-        "position": bounds.position(value, size, temperature),
+        "position": bounds.position(value, size, temperature, dim),
         "positive_similarity": final("positive_similarity"),
         "positive_similarity_interval": [low, high],
         "negative_similarity": final("negative_similarity"),

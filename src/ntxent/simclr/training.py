@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -59,7 +60,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
 
     prepared = perf_counter()
     with _quiet_lightning():
-        trainer = _trainer(config, run, accelerator)
+        console = Console(stderr=True)
+        model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
+        trainer = _trainer(config, run, accelerator, console)
         _fit(trainer, model, data)
     with atomic(run.checkpoint) as path:
         trainer.save_checkpoint(path, weights_only=False)
@@ -77,7 +80,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
         "total": finished - started,
     }
     device = trainer.strategy.root_device
-    summary = summarise(config, run.metrics, seconds, device, scores)
+    summary = summarise(config, run.metrics, seconds, device, scores, model.monitor.warnings)
     with atomic(run.summary) as path:
         path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return run, summary
@@ -101,8 +104,7 @@ def _accelerator(name: str) -> str:
     return name
 
 
-def _trainer(config: TrainConfig, run: RunFolder, accelerator: str) -> Trainer:
-    console = Console(stderr=True)
+def _trainer(config: TrainConfig, run: RunFolder, accelerator: str, console: Console) -> Trainer:
     health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
     return Trainer(
         accelerator=accelerator,
