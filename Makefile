@@ -8,13 +8,13 @@ run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the table
 	$(BIN)/ntxent train $(ARGS)
 
 test: $(STAMP) wheel    ## Every test and doctest, then the built wheel outside the checkout.
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: $(STAMP)         ## What each commit must pass.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,8 +1,8 @@
 """The losses beside other libraries, float32 on the CPU: time, memory, and what is out of reach.
 
 Every contender of a size runs in its own process; they take turns, so that a drift of the machine
-meets all of them alike. Times are medians of warm passes. Memory is the peak of a first step beyond inputs and
-gradients. A contender that needs more than the limit is a row that says so.
+meets all of them alike. Times are medians of warm passes. Memory is the peak of a first step
+beyond inputs and gradients. A contender that needs more than the limit is a row that says so.
 """
 
 import argparse
@@ -30,11 +30,13 @@ def plan(options: argparse.Namespace) -> Plan:
         names = options.contenders or [*QUICK, "matrix products alone"]
         sizes: Plan = [("nt_xent", n, options.d, names) for n in options.n]
         return sizes + [("nt_xent", n, options.d, ["ntxent"]) for n in options.memory_n]
+    quick = [name for name in everyone if name != "pykeops"]  # minutes a step beyond N = 1024
     return [
-        *(("nt_xent", n, 128, everyone) for n in (64, 256, 1024, 4096)),
+        *(("nt_xent", n, 128, everyone) for n in (64, 256, 1024)),
+        ("nt_xent", 4096, 128, quick),
         ("nt_xent", 16384, 128, [*alone, "dense eager", "lightly", "optax, jit"]),
         ("nt_xent", 65536, 128, alone),
-        *(("nt_xent", n, d, everyone) for d in (64, 512, 1024) for n in (256, 4096)),
+        *(("nt_xent", n, d, quick) for d in (512, 64, 1024) for n in (4096, 256)),
         *(("info_nce", n, 128, pairs) for n in (256, 1024, 4096, 16384)),
     ]
 
@@ -82,14 +84,22 @@ def main() -> int:
     parser.add_argument("--suite", action="store_true", help="everyone, every size: 20 minutes")
     parser.add_argument("--limit-gib", type=float, default=8.0, help="memory limit of a contender")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of timing for a size")
-    parser.add_argument("--out", type=Path, help="write environment and rows as JSON")
+    parser.add_argument("--out", type=Path, help="write rows as JSON; goes on where it ended")
     options = parser.parse_args()
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     where = environment()
     console.print(describe(where), highlight=False)
     rows: list[Row] = []
+    if options.out and options.out.exists():  # go on where a stopped run ended
+        content = json.loads(options.out.read_text())
+        if content["environment"] != where:
+            parser.error(f"--out: {options.out} was measured elsewhere; name another file")
+        rows = content["rows"]
+    done = {(row["family"], row["n"], row["d"]) for row in rows}
     for family, n, d, names in plan(options):
+        if (family, n, d) in done:
+            continue
         console.print(f"measuring {family}, N = {n}, d = {d} ...", style="dim")
         rows += measure(family, names, n, d, options.limit_gib, options.budget)
         if options.out:

@@ -68,11 +68,11 @@ def figure(rows: list[Row], path: Path) -> None:
     for axis, (key, label) in zip(axes, panels, strict=True):
         for name, (colour, style) in STYLES.items():
             line = find(rows, family="nt_xent", contender=name, d=128)
-            points = [(row["n"], row[key]) for row in line if "error" not in row and row[key] > 0]
+            measured = [row for row in line if "error" not in row]
+            points = [(row["n"], row[key]) for row in measured if row[key] > 0]
             if points and not (name == FLOOR and key == "peak_mb"):
-                axis.loglog(
-                    *zip(*points, strict=True), style, color=colour, label=name, lw=1.4, ms=5
-                )
+                look = {"color": colour, "label": name, "lw": 1.4, "ms": 5}
+                axis.loglog(*zip(*points, strict=True), style, **look)
         axis.set(xlabel="N, pairs", ylabel=label)
     axes[0].legend(frameon=False, fontsize=9)
     drawing.savefig(path, metadata={"Date": None})
@@ -94,7 +94,7 @@ def main() -> int:
         "",
         where,
         "",
-        "float32, temperature 0.5, medians of runs in which everyone takes turns, each in a process",
+        "float32, temperature 0.5, medians of runs in which all take turns, each in a process",
         "of its own limited to 8 GiB beyond its libraries. *× floor* compares with the matrix",
         "products that the exact loss and its gradient need (2 M² d multiply-adds, M = 2N) and",
         "nothing else. Not measured on a GPU.",

@@ -10,22 +10,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "HealthMonitor",
     "InfoNCELoss",
     "MoCoLoss",
+    "NTXentCallback",
     "NTXentLoss",
     "SupConLoss",
     "__version__",
     "bounds",
+    "diagnose",
+    "diagnosis",
     "engines",
     "functional",
     "info_nce_loss",
     "losses",
+    "measures",
     "nt_xent_loss",
     "reference",
     "sup_con_loss",
 ]
 
 _HOME = {
+    "HealthMonitor": "ntxent.monitor",
+    "NTXentCallback": "ntxent.monitor",
+    "diagnose": "ntxent.diagnosis",
     "InfoNCELoss": "ntxent.losses",
     "MoCoLoss": "ntxent.losses",
     "NTXentLoss": "ntxent.losses",
@@ -36,9 +44,11 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from ntxent import bounds, engines, functional, losses, reference
+    from ntxent import bounds, diagnosis, engines, functional, losses, measures, reference
+    from ntxent.diagnosis import diagnose
     from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
     from ntxent.losses import InfoNCELoss, MoCoLoss, NTXentLoss, SupConLoss
+    from ntxent.monitor import HealthMonitor, NTXentCallback
 
 
 def __getattr__(name: str) -> Any:
