@@ -11,7 +11,14 @@ import yaml
 from safetensors.torch import load_file
 
 from ntxent import bounds
-from ntxent.simclr import DataConfig, EvaluationConfig, ModelConfig, TrainConfig
+from ntxent.simclr import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 from ntxent.simclr.evaluate import describe
 from ntxent.simclr.model import DigitsEncoder
 from ntxent.simclr.run_folder import RunFolder, atomic
@@ -61,12 +68,13 @@ def test_the_folder_has_every_file_and_nothing_half_written(run):
 def test_metrics_have_one_row_for_each_step_inside_the_limits(steps, config):
     assert [row["step"] for row in steps] == list(range(10))
     assert [row["epoch"] for row in steps] == [0] * 5 + [1] * 5
-    size, temperature = config.batch_size, config.temperature
+    size, temperature, dim = config.batch_size, config.temperature, config.model.projection_dim
     for row in steps:
-        assert row["floor"] == pytest.approx(bounds.floor(size, temperature))
+        assert row["floor"] == pytest.approx(bounds.floor(size, temperature, dim))
         assert row["chance"] == pytest.approx(bounds.chance(size))
         assert row["floor"] < row["loss"] < row["chance"]
-        assert row["position"] == pytest.approx(bounds.position(row["loss"], size, temperature))
+        position = bounds.position(row["loss"], size, temperature, dim)
+        assert row["position"] == pytest.approx(position)
         low, high = bounds.similarity_interval(row["loss"], size, temperature)
         assert low <= row["positive_similarity"] <= high
     assert steps[-1]["loss"] < steps[0]["loss"]
@@ -77,8 +85,9 @@ def test_the_summary_says_how_the_run_ended(summary, result, steps, config):
     assert summary == json.loads(json.dumps(result[1]))
     assert set(summary) == {
         *("name", "command", "finished", "seed", "seconds", "batch_size", "temperature", "dim"),
-        *("loss", "evaluation", "environment", "versions"),
+        *("loss", "warnings", "evaluation", "environment", "versions"),
     }
+    assert summary["warnings"] == []  # a healthy run
     loss = summary["loss"]
     last = [row["loss"] for row in steps if row["epoch"] == 1]
     assert loss["final"] == pytest.approx(math.fsum(last) / 5)
@@ -157,3 +166,21 @@ def test_the_smallest_and_the_largest_batch_train(config, batch_size, held_out, 
     name, data = f"batch{batch_size}", DataConfig(held_out)
     _, summary = train(replace(config, name=name, batch_size=batch_size, data=data, epochs=1))
     assert summary["loss"]["steps"] == steps
+
+
+def test_a_run_no_better_than_guessing_is_told_so(tmp_path, capsys):
+    """Rotations by any angle, noise that drowns the image, a learning rate that moves nothing."""
+    config = TrainConfig(
+        name="stuck",
+        folder=str(tmp_path),
+        epochs=24,
+        accelerator="cpu",
+        model=ModelConfig(width=2, hidden_dim=4, projection_dim=4),
+        augmentation=AugmentationConfig(rotation=180, noise=20.0),
+        optimizer=OptimizerConfig(lr=1e-12),
+        evaluation=EvaluationConfig(labels_per_class=(1,), draws=2),
+    )
+    _, summary = train(config)
+    assert len(summary["warnings"]) == 1
+    assert "Worse than guessing" in summary["warnings"][0]
+    assert summary["warnings"][0][:9] in capsys.readouterr().err

@@ -64,7 +64,7 @@ def check_together(names: str, tensors: Sequence[Tensor], same_shape: bool = Tru
 
 def check_finite_rows(names: Sequence[str], norm: Tensor, normalize: bool) -> None:
     """Norms of rows interleaved from the tensors ``names``: finite, and not 0 where divided by."""
-    shortest, longest = (float(end) for end in torch.aminmax(norm))  # NaN if any norm is
+    shortest, longest = (float(end) for end in torch.aminmax(norm.detach()))  # NaN if any norm is
     if longest < math.inf and (shortest > 0 or not normalize):
         return
     bad = ~norm.isfinite() | (norm == 0 if normalize else False)
