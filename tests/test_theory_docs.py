@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.mathtext import MathTextParser
 
 from ntxent.bounds import THEOREMS, VARIANTS
 
@@ -67,3 +68,26 @@ def test_links_lead_somewhere_and_variants_are_listed():
     anchors = set(re.findall(r'<a id="([^"]+)"></a>', DOC))
     assert set(re.findall(r"\]\(#([^)]+)\)", DOC)) <= anchors
     assert all(f"`{name}`" in DOC for name in VARIANTS)
+
+
+# LaTeX that matplotlib's mathtext spells otherwise.
+SPELLINGS = {
+    r"\\[bB]ig([lr])(?![a-z])": lambda m: {"l": r"\left", "r": r"\right"}[m[1]],
+    r"\\le(?![a-z])": r"\\leq",
+    r"\\ge(?![a-z])": r"\\geq",
+    r"\\implies": r"\\Rightarrow",
+    r"\\[lr]vert": "|",
+    r"\\[lr]Vert": r"\\|",
+    r"\\ ": r"\\;",
+    r"\\frac(\d)(\d|\\[a-z]+)": r"\\frac{\1}{\2}",
+    r"\\sqrt(\d)": r"\\sqrt{\1}",
+}
+
+
+@pytest.mark.parametrize("name", THEOREMS)
+def test_latex_renders(name):
+    statement = THEOREMS[name].statement
+    for pattern, spelling in SPELLINGS.items():
+        statement = re.sub(pattern, spelling, statement)
+    _, _, _, glyphs, _ = MathTextParser("path").parse(f"${statement}$")
+    assert len(glyphs) > 5
