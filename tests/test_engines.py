@@ -4,6 +4,7 @@ A new file in engines/ is found and tested with no edit. Its accuracy is held in
 """
 
 import math
+import subprocess
 import sys
 
 import pytest
@@ -116,6 +117,18 @@ def test_same_input_same_bits(engine):
         for _ in range(2)
     ]
     torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inference_first_and_training_after(engine):
+    """In a process of its own: what an engine keeps between calls must be fit for both."""
+    code = (
+        "import torch, ntxent; z = torch.eye(3)\n"
+        f"with torch.inference_mode(): ntxent.nt_xent_loss(z, z, engine={engine!r})\n"
+        f"ntxent.nt_xent_loss(z.requires_grad_(), z, engine={engine!r}).backward()\n"
+        "assert z.grad.isfinite().all()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_status_lists_the_tiled_engine_everywhere():

@@ -83,7 +83,13 @@ class _Call:
         engine: str = "auto",
         distributed: Distributed = "auto",
         check_values: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise TypeError(
+                f"{', '.join(unknown)}: received an option that this loss does not have, expected "
+                f"some of {', '.join(LossOptions.__annotations__)}"
+            )
         check_choice("reduction", reduction, ("none", "mean", "sum"))
         _check_process_group(distributed)
         if check_values is None:

@@ -84,7 +84,9 @@ class _Workspace(threading.local):
         if like.device.type != "cpu":
             return like.new_empty(2, area)
         if like.dtype not in self._held:
-            self._held[like.dtype] = like.new_empty(2, area)
+            # Made under inference_mode, they could not be written to outside it.
+            with torch.inference_mode(False):
+                self._held[like.dtype] = torch.empty(2, area, dtype=like.dtype)
         return self._held[like.dtype]
 
 
