@@ -404,11 +404,13 @@ def info_nce_loss(
         apart = ids.amin() - 1
         y_ids = torch.cat([y_ids, apart.expand(extra)])
 
-    log_odds, _ = call.contrast(x, candidates, x_ids=ids, y_ids=y_ids, target=anchor)
-    loss = log_odds if decoupled else _log1pexp(log_odds)
-    if symmetric:
-        log_odds, _ = call.contrast(y, x, x_ids=ids, y_ids=ids, target=anchor)
-        loss = (loss + (log_odds if decoupled else _log1pexp(log_odds))) / 2
+    target = anchor
+    if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
+        target = torch.cat([anchor, anchor, anchor.new_full((extra,), -1)])
+    log_odds, _ = call.contrast(x, candidates, x_ids=ids, y_ids=y_ids, target=target)
+    if not decoupled:
+        log_odds = _log1pexp(log_odds)
+    loss = (log_odds[:n] + log_odds[n : 2 * n]) / 2 if symmetric else log_odds
     return call.reduce(loss)
 
 

@@ -38,7 +38,7 @@ def _(
     target: Tensor,
     engine: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    row = x.new_empty(x.shape[0], dtype=engines.accumulation_dtype(x.dtype))
+    row = x.new_empty(target.shape[0], dtype=engines.accumulation_dtype(x.dtype))
     kept = engines.select(engine, x.device.type).kept_shape(x, y)
     return row, torch.empty_like(row), row.new_empty(kept)
 
@@ -148,11 +148,12 @@ def contrast(
         scale: 0-d, the inverse temperature.
         x_ids: int64 ``[M]``; a candidate with an anchor's id is not its candidate.
         y_ids: int64 ``[K]``, or None with ``y``.
-        target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0).
+        target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0);
+            or ``[M + K]``, and then the candidates are anchors too, the rows of ``x`` theirs.
         engine: ``"auto"`` or the name of an engine.
 
     Returns:
-        ``nll`` and ``logit``, both ``[M]``, in nats; differentiable in x, y and scale.
+        ``nll`` and ``logit``, both shaped as ``target``, in nats; differentiable in x, y and scale.
     """
     inputs = x, y, scale, x_ids, y_ids, target, engine
     nll, logit, _ = _call(_contrast, _TransformableContrast, *inputs)
