@@ -94,6 +94,8 @@ def _discover() -> tuple[dict[str, Engine], dict[str, str]]:
     found: dict[str, Engine] = {}
     failed: dict[str, str] = {}
     for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith("_"):
+            continue  # what engines share
         try:
             engine: Engine = import_module(f"{__name__}.{module.name}").ENGINE
         except ImportError as error:
