@@ -1,7 +1,9 @@
-"""Triton kernels for NVIDIA GPUs: the loss at the rate of the tensor cores, the same bits every time.
+"""Triton kernels for NVIDIA GPUs, without atomics: the same input gives the same bits.
 
 See docs/cuda.md for the design and its arithmetic; ``cuda_atomic`` is its faster, unordered twin.
 """
+
+from typing import Any
 
 from torch import Tensor
 
@@ -9,16 +11,16 @@ from ntxent.engines import Engine
 from ntxent.engines._triton import devices, priority
 
 
-def _forward(*inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    from ntxent.engines._triton.launch import forward
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    from ntxent.engines._triton.forward import forward
 
-    return forward(*inputs)  # type: ignore[arg-type]
+    return forward(*arguments)
 
 
-def _backward(*inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-    from ntxent.engines._triton.launch import backward
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    from ntxent.engines._triton.backward import backward
 
-    return backward(*inputs)  # type: ignore[arg-type]
+    return backward(*arguments)
 
 
 ENGINE = Engine(

@@ -4,22 +4,24 @@ A fifth less arithmetic, and sums in an order that changes from run to run. Unde
 ``torch.use_deterministic_algorithms`` it is the same as ``cuda``.
 """
 
+from typing import Any
+
 from torch import Tensor
 
 from ntxent.engines import Engine
 from ntxent.engines._triton import devices, priority
 
 
-def _forward(*inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    from ntxent.engines._triton.launch import forward
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    from ntxent.engines._triton.forward import forward
 
-    return forward(*inputs)  # type: ignore[arg-type]
+    return forward(*arguments)
 
 
-def _backward(*inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-    from ntxent.engines._triton.launch import backward_atomic
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    from ntxent.engines._triton.backward import backward_atomic
 
-    return backward_atomic(*inputs)  # type: ignore[arg-type]
+    return backward_atomic(*arguments)
 
 
 ENGINE = Engine(

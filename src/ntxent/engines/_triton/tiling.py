@@ -1,7 +1,14 @@
-"""How large the tiles are: a few candidates for each kernel, timed once for a size of problem."""
+"""How large the tiles are: a few candidates for each way of multiplying.
 
-from collections.abc import Callable, Hashable, Sequence
+A tile of whole rows is read once and serves both products of the backward pass; where rows are too
+wide for that, products go chunk by chunk. Candidates are those that neither ask for more shared
+memory than a multiprocessor has nor spill many registers; ``python -m benchmarks.kernels`` compiles
+them all, without a GPU, and says what each needs.
+"""
+
 from typing import NamedTuple
+
+import torch
 
 
 class Tiling(NamedTuple):
@@ -15,6 +22,22 @@ class Tiling(NamedTuple):
     stages: int
 
 
+# By dtype and Triton's input_precision; the first fits into the 99 KiB of the smallest device.
+_WHOLE = {
+    (torch.bfloat16, "ieee"): [(64, 128, 128, 4, 2), (128, 128, 128, 8, 2), (128, 128, 128, 8, 3)],
+    (torch.float16, "ieee"): [(64, 128, 128, 8, 2), (64, 128, 128, 4, 2)],
+    (torch.float32, "tf32"): [(64, 128, 128, 4, 2), (64, 128, 128, 8, 2)],
+}
+_CHUNKED = {
+    (torch.bfloat16, "ieee"): [(64, 64, 128, 4, 2), (64, 64, 256, 8, 2), (128, 64, 128, 8, 3)],
+    (torch.float16, "ieee"): [(64, 64, 64, 4, 2), (64, 64, 128, 8, 2)],
+    (torch.float32, "tf32"): [(64, 32, 128, 4, 2), (128, 32, 128, 8, 2)],
+    (torch.float32, "tf32x3"): [(32, 32, 128, 4, 2), (64, 32, 128, 8, 2), (64, 16, 64, 8, 2)],
+    (torch.float32, "ieee"): [(32, 32, 128, 4, 2), (64, 32, 64, 8, 2)],
+    (torch.float64, "ieee"): [(32, 16, 64, 4, 2), (64, 16, 32, 8, 2)],
+}
+
+
 def power_of_two(n: int) -> int:
     """The next one, and at least 16: the shapes that Triton's products take.
 
@@ -24,29 +47,19 @@ def power_of_two(n: int) -> int:
     return max(16, 1 << (n - 1).bit_length())
 
 
-def candidates(width: int, itemsize: int) -> list[Tiling]:
-    """Tilings for rows of ``width`` numbers; the first fits on every supported device."""
+def candidates(dtype: torch.dtype, precision: str, width: int) -> list[Tiling]:
+    """Tilings for rows of ``width`` numbers, multiplied as ``precision`` says."""
+    way = dtype, precision
     whole = power_of_two(width)
-    if whole * itemsize <= 512:
-        return [Tiling(64, whole, whole, 4, 2)]
-    return [Tiling(64, 64, 128, 4, 2)]
+    table = _WHOLE if whole <= 128 and way in _WHOLE else _CHUNKED
+    return list(dict.fromkeys(_clipped(Tiling(*row), whole) for row in table[way]))
 
 
-class Tuner:
-    """Remembers the fastest tiling for each key.
+def interpreted(width: int) -> Tiling:
+    """NumPy has no shared memory; small enough for tests to meet many tiles and chunks."""
+    return _clipped(Tiling(64, 64, 64, 1, 1), power_of_two(width))
 
-    ``time`` gives the time of a call, or None where it does not fit on the device.
-    """
 
-    def __init__(self, time: Callable[[Callable[[], object]], float | None]) -> None:
-        self._time = time
-        self._best: dict[Hashable, Tiling] = {}
-
-    def fastest(
-        self, key: Hashable, tilings: Sequence[Tiling], run: Callable[[Tiling], object]
-    ) -> Tiling:
-        if key not in self._best:
-            times = {tiling: self._time(lambda t=tiling: run(t)) for tiling in tilings}
-            fitting = {tiling: time for tiling, time in times.items() if time is not None}
-            self._best[key] = min(fitting, key=fitting.__getitem__, default=tilings[0])
-        return self._best[key]
+def _clipped(tiling: Tiling, whole: int) -> Tiling:
+    depth = min(tiling.depth, whole)
+    return tiling._replace(depth=depth, out=depth if depth == whole else min(tiling.out, whole))
