@@ -15,6 +15,9 @@ same rows on either side. Shapes: x [M, D], y [K, D], an anchor's values [M] and
 import triton
 import triton.language as tl
 
+from ntxent.engines import _triton
+
+INTERPRETED = tl.constexpr(_triton.INTERPRETED)
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
 # Finite, so that no difference of two of them is NaN; float32's largest is 3.4e38.
@@ -37,6 +40,14 @@ def _load_rows(source, rows, total, columns, D: tl.constexpr):
 
 
 @triton.jit
+def _product(left, right, total, PRECISION: tl.constexpr):
+    """total + left @ right. The interpreter would multiply the bit patterns of bfloat16."""
+    if INTERPRETED and left.dtype == tl.bfloat16:
+        left, right = left.to(tl.float32), right.to(tl.float32)
+    return tl.dot(left, right, total, input_precision=PRECISION)
+
+
+@triton.jit
 def _dots_by_chunk(
     x, rows, M, y, columns, K, zero, D: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr
 ):
@@ -46,7 +57,7 @@ def _dots_by_chunk(
         depth = start + tl.arange(0, BLOCK_D)
         x_tile = _load_rows(x, rows, M, depth, D)
         y_tile = _load_rows(y, columns, K, depth, D)
-        dots = tl.dot(x_tile, tl.trans(y_tile), dots, input_precision=PRECISION)
+        dots = _product(x_tile, tl.trans(y_tile), dots, PRECISION)
     return dots
 
 
@@ -55,12 +66,10 @@ def _weighted_rows(weights, rows, total, PRECISION: tl.constexpr):
     """total + weights @ rows. Small probabilities underflow in float16, whose rows TF32 holds
     exactly; bfloat16 has float32's range.
     """
-    if rows.dtype == tl.bfloat16:
-        total = tl.dot(weights.to(tl.bfloat16), rows, total)
-    elif rows.dtype == tl.float16:
-        total = tl.dot(weights, rows.to(tl.float32), total, input_precision="tf32")
+    if rows.dtype == tl.float16:
+        total = _product(weights, rows.to(tl.float32), total, "tf32")
     else:
-        total = tl.dot(weights, rows, total, input_precision=PRECISION)
+        total = _product(weights.to(rows.dtype), rows, total, PRECISION)
     return total
 
 
@@ -176,11 +185,11 @@ def sum_tiles(
         left = j * BLOCK
         columns = left + lanes
         column_inside = columns < K
+        zero = tl.zeros([BLOCK, BLOCK], factor.dtype)
         if D <= BLOCK_D:
             y_tile = _load_rows(y, columns, K, depth, D)
-            dots = tl.dot(x_tile, tl.trans(y_tile), input_precision=PRECISION)
+            dots = _product(x_tile, tl.trans(y_tile), zero, PRECISION)
         else:
-            zero = tl.zeros([BLOCK, BLOCK], factor.dtype)
             dots = _dots_by_chunk(x, rows, M, y, columns, K, zero, D, BLOCK_D, PRECISION)
         logits = dots * factor
 
@@ -426,11 +435,11 @@ def gradient(
         left = j * BLOCK
         columns = left + lanes
         column_inside = columns < K
+        zero = tl.zeros([BLOCK, BLOCK], factor.dtype)
         if D <= BLOCK_D:
             y_tile = _load_rows(y, columns, K, depth, D)
-            dots = tl.dot(x_tile, tl.trans(y_tile), input_precision=PRECISION)
+            dots = _product(x_tile, tl.trans(y_tile), zero, PRECISION)
         else:
-            zero = tl.zeros([BLOCK, BLOCK], factor.dtype)
             dots = _dots_by_chunk(x, rows, M, y, columns, K, zero, D, BLOCK_D, PRECISION)
         logits = dots * factor
         meet = (x_id_low <= tl.load(y_ranges + y_blocks + j)) & (tl.load(y_ranges + j) <= x_id_high)

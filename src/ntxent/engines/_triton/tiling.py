@@ -57,7 +57,7 @@ def candidates(dtype: torch.dtype, precision: str, width: int) -> list[Tiling]:
 
 def interpreted(width: int) -> Tiling:
     """NumPy has no shared memory; small enough for tests to meet many tiles and chunks."""
-    return _clipped(Tiling(64, 64, 64, 1, 1), power_of_two(width))
+    return _clipped(Tiling(128, 64, 64, 1, 1), power_of_two(width))
 
 
 def _clipped(tiling: Tiling, whole: int) -> Tiling:
