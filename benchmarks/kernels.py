@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -124,8 +125,8 @@ def _recorded(way: str, tiling: Tiling) -> Iterator[dict[Launch, None]]:
         yield launches
 
 
-def launches(way: str, width: int, shape: str, tiling: Tiling) -> list[Launch]:
-    """What both engines launch for one block, forward and backward, each once."""
+def launches(way: str, width: int, shape: str, tiling: Tiling, *, atomic: bool) -> list[Launch]:
+    """What an engine launches for one block, forward and backward, each once."""
     dtype = WAYS[way][0]
     x = torch.zeros(256, width, dtype=dtype)
     ids = torch.arange(256)
@@ -138,8 +139,8 @@ def launches(way: str, width: int, shape: str, tiling: Tiling) -> list[Launch]:
     row = torch.zeros(len(target), dtype=wide)
     with _recorded(way, tiling) as found:
         forward.forward(*inputs)
-        for gradient in (backward.backward, backward.backward_atomic):
-            gradient(row, row, *inputs, row, row, row[:0])
+        gradient = backward.backward_atomic if atomic else backward.backward
+        gradient(row, row, *inputs, row, row, row[:0])
     return list(found)
 
 
@@ -150,26 +151,23 @@ def measure(
     ways: list[str], widths: list[int], shapes: list[str], architectures: list[int], every: bool
 ) -> Iterator[Row]:
     seen = set()
-    for way in ways:
-        for width in widths:
-            for tiling in candidates(*WAYS[way], width)[: None if every else 1]:
-                for shape in shapes:
-                    for launch in launches(way, width, shape, tiling):
-                        for architecture in architectures:
-                            if (launch, architecture) in seen:
-                                continue
-                            seen.add((launch, architecture))
-                            constants = dict(launch.constants)
-                            yield {
-                                "kernel": launch.kernel,
-                                "atomic": constants.get("ATOMIC", False),
-                                "precision": way,
-                                "width": width,
-                                "shape": shape,
-                                "tiling": list(tiling),
-                                "architecture": architecture,
-                                **launch.compile(architecture),
-                            }
+    for way, width, atomic, shape in product(ways, widths, (False, True), shapes):
+        for tiling in candidates(*WAYS[way], width, atomic=atomic)[: None if every else 1]:
+            found = launches(way, width, shape, tiling, atomic=atomic)
+            for launch, architecture in product(found, architectures):
+                if (launch, architecture) in seen:
+                    continue
+                seen.add((launch, architecture))
+                yield {
+                    "kernel": launch.kernel,
+                    "atomic": dict(launch.constants).get("ATOMIC", False),
+                    "precision": way,
+                    "width": width,
+                    "shape": shape,
+                    "tiling": list(tiling),
+                    "architecture": architecture,
+                    **launch.compile(architecture),
+                }
 
 
 def main() -> int:

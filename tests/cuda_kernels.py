@@ -65,10 +65,11 @@ def assert_solved(ours, expected, tolerance):
 def test_every_tiling_of_every_precision(way, width, engine, monkeypatch):
     dtype, asked = WAYS[way]
     monkeypatch.setattr(blocks, "products", lambda x: (dtype, asked))
-    for tiling in candidates(dtype, asked, width):
+    for tiling in candidates(dtype, asked, width, atomic=engine == "cuda_atomic"):
         monkeypatch.setattr(tuning, "interpreted", lambda width, tiling=tiling: tiling)
-        for k in (None, 70):
-            arguments = problem(140, k, width, dtype, classes=9, both_ways=k is not None)
+        for k in (None, tiling.block // 2):  # two blocks of rows, the second ragged
+            m = tiling.block + 9
+            arguments = problem(m, k, width, dtype, classes=9, both_ways=k is not None)
             x, y, *labels = arguments
             arguments = (x, y if y is None else y / 10, torch.tensor(5.0, dtype=x.dtype), *labels)
             assert_solved(solved(engine, arguments), exact(*arguments), TOLERANCE[dtype])

@@ -23,16 +23,22 @@ class Tiling(NamedTuple):
 
 
 # By dtype and Triton's input_precision; the first fits into the 99 KiB of the smallest device.
-_WHOLE = {
+_Table = dict[tuple[torch.dtype, str], list[tuple[int, int, int, int, int]]]
+_WHOLE: _Table = {
     (torch.bfloat16, "ieee"): [(64, 128, 128, 4, 2), (128, 128, 128, 8, 2), (128, 128, 128, 8, 3)],
-    (torch.float16, "ieee"): [(64, 128, 128, 8, 2), (64, 128, 128, 4, 2)],
+    (torch.float16, "ieee"): [(64, 128, 128, 8, 2)],
     (torch.float32, "tf32"): [(64, 128, 128, 4, 2), (64, 128, 128, 8, 2)],
 }
-_CHUNKED = {
-    (torch.bfloat16, "ieee"): [(64, 64, 128, 4, 2), (64, 64, 256, 8, 2), (128, 64, 128, 8, 3)],
-    (torch.float16, "ieee"): [(64, 64, 64, 4, 2), (64, 64, 128, 8, 2)],
-    (torch.float32, "tf32"): [(64, 32, 128, 4, 2), (128, 32, 128, 8, 2)],
-    (torch.float32, "tf32x3"): [(32, 32, 128, 4, 2), (64, 32, 128, 8, 2), (64, 16, 64, 8, 2)],
+# A program that also adds to the columns' gradient holds one tile more.
+_WHOLE_ATOMIC: _Table = _WHOLE | {
+    (torch.bfloat16, "ieee"): [(64, 128, 128, 8, 2), (64, 128, 128, 4, 2)],
+    (torch.float32, "tf32"): [(32, 128, 128, 4, 2), (64, 128, 128, 8, 2)],
+}
+_CHUNKED: _Table = {
+    (torch.bfloat16, "ieee"): [(64, 64, 128, 8, 2), (64, 64, 256, 8, 2), (128, 64, 128, 8, 3)],
+    (torch.float16, "ieee"): [(64, 64, 128, 8, 2)],
+    (torch.float32, "tf32"): [(64, 32, 128, 8, 2), (64, 32, 256, 8, 2), (128, 32, 128, 8, 2)],
+    (torch.float32, "tf32x3"): [(32, 32, 128, 4, 2), (64, 32, 128, 8, 2)],
     (torch.float32, "ieee"): [(32, 32, 128, 4, 2), (64, 32, 64, 8, 2)],
     (torch.float64, "ieee"): [(32, 16, 64, 4, 2), (64, 16, 32, 8, 2)],
 }
@@ -47,11 +53,15 @@ def power_of_two(n: int) -> int:
     return max(16, 1 << (n - 1).bit_length())
 
 
-def candidates(dtype: torch.dtype, precision: str, width: int) -> list[Tiling]:
+def candidates(
+    dtype: torch.dtype, precision: str, width: int, *, atomic: bool = False
+) -> list[Tiling]:
     """Tilings for rows of ``width`` numbers, multiplied as ``precision`` says."""
     way = dtype, precision
     whole = power_of_two(width)
-    table = _WHOLE if whole <= 128 and way in _WHOLE else _CHUNKED
+    table = _WHOLE_ATOMIC if atomic else _WHOLE
+    if whole > 128 or way not in table:
+        table = _CHUNKED
     return list(dict.fromkeys(_clipped(Tiling(*row), whole) for row in table[way]))
 
 

@@ -67,7 +67,7 @@ def fastest(kernel: str, block: Block, run: Callable[[Block, Tiling], object]) -
     if INTERPRETED:
         return interpreted(block.width)
     rows = block.x.rows
-    tilings = candidates(rows.dtype, block.precision, block.width)
+    tilings = candidates(rows.dtype, block.precision, block.width, atomic=kernel == "tiles")
     if torch.are_deterministic_algorithms_enabled() or torch.cuda.is_current_stream_capturing():
         return tilings[0]
     count = min(power_of_two(max(len(rows), len(block.y.rows))), _ENOUGH_ROWS)
