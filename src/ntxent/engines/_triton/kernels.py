@@ -44,7 +44,7 @@ def _product(left, right, total, PRECISION: tl.constexpr):
     """total + left @ right. The interpreter would multiply the bit patterns of bfloat16."""
     if INTERPRETED and left.dtype == tl.bfloat16:
         left, right = left.to(tl.float32), right.to(tl.float32)
-    return tl.dot(left, right, total, input_precision=PRECISION)
+    return tl.dot(left, right, total, input_precision=PRECISION, out_dtype=total.dtype)
 
 
 @triton.jit
