@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ntxent.engines import Engine
-from ntxent.engines._triton import devices, priority
+from ntxent.engines._triton import DEVICES, obstacle, priority
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,8 +25,9 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 ENGINE = Engine(
     name="cuda",
-    devices=devices(),
+    devices=DEVICES,
     priority=priority(20),
     forward=_forward,
     backward=_backward,
+    obstacle=obstacle(),
 )

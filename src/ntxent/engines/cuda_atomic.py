@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ntxent.engines import Engine
-from ntxent.engines._triton import devices, priority
+from ntxent.engines._triton import DEVICES, obstacle, priority
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,8 +26,9 @@ def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 ENGINE = Engine(
     name="cuda_atomic",
-    devices=devices(),
+    devices=DEVICES,
     priority=priority(10),
     forward=_forward,
     backward=_backward,
+    obstacle=obstacle(),
 )

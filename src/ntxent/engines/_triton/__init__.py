@@ -9,35 +9,32 @@ from importlib.util import find_spec
 
 import torch
 
-__all__ = ["INTERPRETED", "devices", "priority"]
+__all__ = ["DEVICES", "INTERPRETED", "obstacle", "priority"]
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+DEVICES = ("cuda", "cpu") if INTERPRETED else ("cuda",)
 _OLDEST = (8, 0)
 
 
-def devices() -> tuple[str, ...]:
-    """Device types on which the kernels run here.
-
-    Raises:
-        ImportError: on none; the message is the reason.
-    """
+def obstacle() -> str:
+    """Why the kernels cannot run here; empty where they can."""
     if find_spec("triton") is None:
-        raise ImportError("the package triton is not installed")
+        return "the package triton is not installed"
     if INTERPRETED:
-        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+        return ""
     if torch.version.hip is not None:
-        raise ImportError("this PyTorch is built for ROCm, and the kernels are for NVIDIA GPUs")
+        return "this PyTorch is built for ROCm, and the kernels are for NVIDIA GPUs"
     if not torch.cuda.is_available():
-        raise ImportError("PyTorch sees no CUDA device")
+        return "PyTorch sees no CUDA device"
     for index in range(torch.cuda.device_count()):
         capability = torch.cuda.get_device_capability(index)
         if capability < _OLDEST:
-            raise ImportError(
+            return (
                 f"{torch.cuda.get_device_name(index)} (cuda:{index}) has compute capability "
                 f"{capability[0]}.{capability[1]}, and the kernels need 8.0, an A100 or later; "
                 "CUDA_VISIBLE_DEVICES can hide it"
             )
-    return ("cuda",)
+    return ""
 
 
 def priority(compiled: int) -> int:
