@@ -229,3 +229,17 @@ def test_the_tuner_times_each_key_once_and_passes_over_what_does_not_fit():
     assert ran == tilings
     nothing_fits = Tuner(lambda run: None)
     assert nothing_fits.fastest("key", tilings, ran.append) == tilings[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_gpu_benchmark_says_what_it_lacks():
+    command = [sys.executable, "-m", "benchmarks.gpu"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "PyTorch sees no CUDA device, and this measures one" in run.stderr
+
+
+def test_the_floors_are_what_the_documentation_says():
+    command = [sys.executable, "-m", "doctest", "benchmarks/floors.py"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
