@@ -1,19 +1,41 @@
-"""Train SimCLR on the digits, evaluate the encoder, keep all of it in a run folder."""
+"""Train SimCLR on images, evaluate the encoder, keep all of it in a run folder."""
 
+from argparse import Action
 from typing import Any
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser
 
 from ntxent.simclr import TrainConfig
+from ntxent.simclr.presets import PRESETS
+
+
+class _ApplyPreset(Action):
+    """Sets the preset's values where it stands: later options and files override them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        text = yaml.safe_dump(PRESETS[values].nested())
+        ActionConfigFile.apply_config(parser, namespace, "config", text)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", action="config", help="YAML file of options.")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file of options; given several times, a later one overrides an earlier one.",
+    )
+    parser.add_argument(
+        "--preset",
+        action=_ApplyPreset,
+        choices=list(PRESETS),
+        help="Published settings; ntxent presets lists them with their sources.",
+    )
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 
 def run(options: Any) -> int:
-    options.pop("config")
+    for name in ("config", "preset"):
+        options.pop(name, None)
     config = TrainConfig(**options.as_dict())
 
     from rich.console import Console
