@@ -1,10 +1,10 @@
 """Train SimCLR on images, evaluate the encoder, keep all of it in a run folder."""
 
-from argparse import Action
+from argparse import SUPPRESS, Action
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from ntxent.simclr import TrainConfig
 from ntxent.simclr.presets import PRESETS
@@ -14,8 +14,8 @@ class _ApplyPreset(Action):
     """Sets the preset's values where it stands: later options and files override them."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        text = yaml.safe_dump(PRESETS[values].nested())
-        ActionConfigFile.apply_config(parser, namespace, "config", text)
+        config = next(action for action in parser._actions if action.dest == "config")
+        config(parser, namespace, yaml.safe_dump(PRESETS[values].nested()))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--preset",
         action=_ApplyPreset,
         choices=list(PRESETS),
+        default=SUPPRESS,
         help="Published settings; ntxent presets lists them with their sources.",
     )
     parser.add_class_arguments(TrainConfig, as_group=False)

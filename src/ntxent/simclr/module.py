@@ -14,8 +14,10 @@ from ntxent import bounds
 from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
+from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+from ntxent.simclr.data import Shape
+from ntxent.simclr.model import ProjectionHead
 
 __all__ = ["SimCLR", "warmup_cosine"]
 
@@ -36,16 +38,16 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
 class SimCLR(LightningModule):
     """Two views, one encoder and head for both, NT-Xent between their embeddings.
 
-    A batch of images ``[N, 1, 8, 8]`` logs ``loss``, ``floor``, ``chance``, ``position``,
+    A batch of images ``[N, C, H, W]`` logs ``loss``, ``floor``, ``chance``, ``position``,
     ``positive_similarity``, ``negative_similarity`` and ``lr``; ``monitor`` warns in words.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, image_shape: Shape) -> None:
         super().__init__()
         self.config = config
-        self.views = TwoViews(config.augmentation)
-        self.encoder = DigitsEncoder(config.model)
-        self.head = ProjectionHead(self.encoder.features, config.model)
+        self.views = TwoViews(config.augmentation, image_shape)
+        self.encoder, features = build_encoder(config.model, self.views.shape)
+        self.head = ProjectionHead(features, config.model)
         self.loss = NTXentLoss(config.temperature, return_stats=True)
         self.setting = config.batch_size, config.temperature, config.model.projection_dim
         self.floor, self.chance = bounds.floor(*self.setting), bounds.chance(config.batch_size)

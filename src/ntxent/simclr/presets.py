@@ -75,7 +75,7 @@ PRESETS = {
         },
     ),
     "simclr-imagenet-100ep": Preset(
-        "ResNet-50 on a folder of ImageNet for 100 epochs; its authors report 64.5 % by a linear probe",
+        "ResNet-50 on ImageNet for 100 epochs; its authors report 64.5 % by a linear probe",
         {
             "epochs": Value(100, f"{PAPER}, §2.2"),
             "batch_size": Value(4096, f"{PAPER}, §2.2"),

@@ -21,6 +21,14 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.csv"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
@@ -39,6 +47,10 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
 
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
@@ -67,7 +79,9 @@ class RunFolder:
                 f"run folder {run.path} cannot be made: {error.strerror}; choose another --folder"
             ) from error
         shutil.rmtree(run.tensorboard, ignore_errors=True)
-        for file in (run.summary, run.config, run.metrics, run.checkpoint, run.encoder):
+        for file in (run.summary, run.evaluation, run.config, run.data, run.skipped, run.metrics):
+            file.unlink(missing_ok=True)
+        for file in (run.checkpoint, run.encoder):
             file.unlink(missing_ok=True)
         return run
 

@@ -20,7 +20,10 @@ from ntxent.simclr.evaluate import Score
 
 __all__ = ["summarise"]
 
-LIBRARIES = ("torch", "numpy", "scipy", "lightning", "kornia", "scikit-learn", "safetensors")
+LIBRARIES = (
+    *("torch", "numpy", "scipy", "lightning", "kornia", "timm"),
+    *("torchvision", "scikit-learn", "safetensors"),
+)
 
 
 def summarise(
@@ -60,7 +63,7 @@ def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
     """
     size, temperature, dim = config.batch_size, config.temperature, config.model.projection_dim
     with metrics.open(newline="") as file:
-        steps = list(csv.DictReader(file))
+        steps = [row for row in csv.DictReader(file) if row["loss"]]  # kNN has rows of its own
     last = [step for step in steps if step["epoch"] == steps[-1]["epoch"]]
 
     def final(column: str) -> float:

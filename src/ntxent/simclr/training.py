@@ -19,10 +19,12 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from safetensors.torch import save
 
-from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.data import DigitsData
-from ntxent.simclr.evaluate import Evaluation, Score, describe
+from ntxent.simclr.config import EvaluationConfig, TrainConfig
+from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
+from ntxent.simclr.evaluate import Evaluation, Score
+from ntxent.simclr.features import RawPixels, describe_all
 from ntxent.simclr.module import SimCLR
+from ntxent.simclr.online_knn import OnlineKNN
 from ntxent.simclr.progress import LiveHealth, PlainHealth
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.summary import summarise
@@ -47,30 +49,35 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
     started = perf_counter()
     accelerator = _accelerator(config.accelerator)
     seed_everything(config.seed, verbose=False)
-    data = DigitsData(config.batch_size, config.data.held_out)
-    evaluation = Evaluation(data.train_labels, data.test_labels, config.evaluation)
-    model = SimCLR(config)
+    data = ImageData(config.data, config.batch_size)
+    evaluation = Evaluation.of(data, config.evaluation)
+    model = SimCLR(config, data.shape)
     untrained = deepcopy(model.encoder)
 
-    name = _default_name(config.seed) if config.name is None else config.name
+    callbacks = _callbacks(data, config.evaluation)
+    name = _default_name(data.source.name, config.seed) if config.name is None else config.name
     config = replace(config, name=name)
     run = RunFolder.create(config.folder, name, config.overwrite)
     with atomic(run.config) as path:
         path.write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+    _record(run, data)
 
     prepared = perf_counter()
     with _quiet_lightning():
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
-        trainer = _trainer(config, run, accelerator, console)
+        trainer = _trainer(config, run, accelerator, console, callbacks)
         _fit(trainer, model, data)
     with atomic(run.checkpoint) as path:
         trainer.save_checkpoint(path, weights_only=False)
     with atomic(run.encoder) as path:
         path.write_bytes(save(model.encoder.state_dict()))
 
+    _record(run, data)  # files that turned out to be damaged
+
     trained = perf_counter()
-    scores = _evaluate(evaluation, data, {"encoder": model.encoder, "untrained_encoder": untrained})
+    encoders = {"encoder": model.encoder, "untrained_encoder": untrained}
+    scores = _evaluate(evaluation, data, encoders, model.views.shape)
     finished = perf_counter()
 
     seconds = {
@@ -86,8 +93,16 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
     return run, summary
 
 
-def _default_name(seed: int) -> str:
-    return f"digits-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"
+def _record(run: RunFolder, data: ImageData) -> None:
+    with atomic(run.data) as path:
+        path.write_text(json.dumps(data_record(data), indent=2) + "\n")
+    if data.skipped:
+        with atomic(run.skipped) as path:
+            path.write_text(skipped_csv(data))
+
+
+def _default_name(source: str, seed: int) -> str:
+    return f"{source}-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _accelerator(name: str) -> str:
@@ -104,7 +119,17 @@ def _accelerator(name: str) -> str:
     return name
 
 
-def _trainer(config: TrainConfig, run: RunFolder, accelerator: str, console: Console) -> Trainer:
+def _callbacks(data: ImageData, choice: EvaluationConfig) -> list[Callback]:
+    return [OnlineKNN(data, choice.knn_every, choice.neighbors)] if choice.knn_every else []
+
+
+def _trainer(
+    config: TrainConfig,
+    run: RunFolder,
+    accelerator: str,
+    console: Console,
+    callbacks: list[Callback],
+) -> Trainer:
     health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
     return Trainer(
         accelerator=accelerator,
@@ -115,14 +140,14 @@ def _trainer(config: TrainConfig, run: RunFolder, accelerator: str, console: Con
             CSVLogger(run.path, name="", version=""),
             TensorBoardLogger(run.path, name="", version=run.tensorboard.name),
         ],
-        callbacks=[health],
+        callbacks=[health, *callbacks],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )
 
 
-def _fit(trainer: Trainer, model: SimCLR, data: DigitsData) -> None:
+def _fit(trainer: Trainer, model: SimCLR, data: ImageData) -> None:
     try:
         trainer.fit(model, data)
     except SystemExit as stop:
@@ -131,13 +156,20 @@ def _fit(trainer: Trainer, model: SimCLR, data: DigitsData) -> None:
 
 
 def _evaluate(
-    evaluation: Evaluation, data: DigitsData, encoders: dict[str, torch.nn.Module]
+    evaluation: Evaluation | None,
+    data: ImageData,
+    encoders: dict[str, torch.nn.Module],
+    shape: Shape,
 ) -> dict[str, dict[str, Score]]:
-    images = data.train_images, data.test_images
-    scores = {"raw_pixels": evaluation(*(part.flatten(1).numpy() for part in images))}
-    for name, encoder in encoders.items():
-        scores[name] = evaluation(*(describe(encoder, part) for part in images))
-    return scores
+    """The scores of each representation; none where the images have no labels."""
+    if evaluation is None:
+        return {}
+    described = {"raw_pixels": RawPixels()} | encoders
+    train, test = (
+        describe_all(described, part, shape, data.config.workers)
+        for part in (data.labelled, data.test)
+    )
+    return {name: evaluation(train[name], test[name]) for name in described}
 
 
 @contextmanager
@@ -149,7 +181,7 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # The run folder already has config.yaml when the CSV logger first looks into it.
         warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
-        # The images are on the device: worker processes would only copy them back.
+        # Images in memory are on the device: worker processes would only copy them back.
         warnings.filterwarnings("ignore", "The '.*dataloader' does not have many workers")
         # Lightning's own use of a part of PyTorch that moved.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")

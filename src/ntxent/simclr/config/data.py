@@ -1,7 +1,7 @@
 """Where the images come from."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ntxent.simclr.config._checks import require, require_share
 
@@ -21,9 +21,9 @@ class DataConfig:
     """Let torchvision download the files that are missing there."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Arguments of your own Dataset or LightningDataModule."""
-    labels: Literal["auto", "none"] = "auto"
+    labels: str = "auto"
     """auto: the first level of sub-folders, or the labels that come with the images; none: ignore
-    them. Labels are for evaluation only."""
+    them; or an .npy file, one label an image of an .npy. They are for evaluation only."""
     held_out: float = 0.25
     """Share of the images, stratified and the same for every seed, kept for evaluation only, where
     the data has no test part of its own."""

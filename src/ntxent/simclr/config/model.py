@@ -16,9 +16,7 @@ class ModelConfig:
     """digits: four convolutions, for small images; any model of timm by name (resnet18, resnet50,
     vit_small_patch16_224); or a module of your own, as package.module:Class."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the encoder, for timm or for your own class."""
-    pretrained: bool = False
-    """Start a model of timm from its published weights, which timm downloads."""
+    """Further arguments of the encoder, for timm ({"pretrained": true}) or for your own class."""
     stem: Literal["auto", "imagenet", "cifar"] = "auto"
     """First layers of a ResNet: cifar is a 3x3 convolution without stride or pooling; auto takes
     it for views of at most 64 pixels."""
