@@ -73,7 +73,7 @@ def test_what_is_no_usable_image_is_counted_named_and_skipped(tmp_path, memory):
     make_tree(tmp_path / "images")
     reasons = spoil(tmp_path / "images" / "red")
     config = DataConfig(source=str(tmp_path / "images"), max_skipped=0.2, memory=memory, workers=0)
-    data = ImageData(config, batch_size=4)
+    data = ImageData(config, batch_size=2)
     seen = [torch.stack([image for batch in data.train_dataloader() for image in batch])]
     seen.append(data.test[range(len(data.test))])
     skipped = {entry.file: entry.reason for entry in data.skipped}
@@ -82,7 +82,7 @@ def test_what_is_no_usable_image_is_counted_named_and_skipped(tmp_path, memory):
         assert words in skipped[f"red/{name}"]
     assert skipped_csv(data).count("\n") == 1 + len(reasons)
     # What could not be read is replaced: no batch is short, no image is black.
-    assert len(seen[0]) == len(data.train) // 4 * 4
+    assert len(seen[0]) == len(data.train) // 2 * 2
     assert min(part.float().mean((1, 2, 3)).min() for part in seen) > 50
 
     with pytest.raises(ValueError, match=r"of 29 files in .* are no usable images, more than"):
@@ -92,13 +92,13 @@ def test_what_is_no_usable_image_is_counted_named_and_skipped(tmp_path, memory):
 def test_damage_found_while_reading_is_an_error_beyond_the_share(tmp_path):
     make_tree(tmp_path)
     source = open_folder(tmp_path, DataConfig(memory=IN_FILES, max_skipped=0.1))
-    for index in range(3):  # 2 of 24 are allowed
+    for index in (0, 8, 16):  # 2 of 24 are allowed
         path = tmp_path / source.names[index]
         path.write_bytes(path.read_bytes()[:200])
-    source.train[[0, 1]]
+    source.train[[0, 8]]
     assert len(source.train.skipped()) == 2
-    with pytest.raises(ValueError, match="more files in .* are damaged than data.max_skipped"):
-        source.train[[2]]
+    with pytest.raises(ValueError, match=r"more files in .* are damaged than data.max_skipped"):
+        source.train[[16]]
 
 
 def test_workers_report_the_damage_they_find(tmp_path):
@@ -158,7 +158,7 @@ def test_links_that_run_in_a_circle_end(tmp_path):
     [
         ([], {}, "has no files; put images there"),
         (["a.txt"], {}, "1 of 1 files in .* are no usable images"),
-        (["0.png"], {}, "data.held_out: received 0.25 for 1 images"),
+        (["0.png"], {}, "received 1 image, expected at least 2"),
         (["0.png", "1.png", "2.png"], {}, "batch_size: received 4, expected at most 2"),
         (["0.png"] * 2, {"image_size": 224}, "48x40 pixels, less than half of data.image_size 224"),
         (["a/0.png", "b/1.png"], {}, "received 0.25 for 2 images of 2 classes, 1 in the smallest"),

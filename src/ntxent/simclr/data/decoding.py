@@ -26,7 +26,7 @@ def read_square(path: Path, size: int) -> NDArray[np.uint8]:
         file.draft("RGB", (size, size))  # JPEG decodes at a fraction of its size, not below this
         upright = ImageOps.exif_transpose(file)
         square = ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(square).transpose(2, 0, 1)
+    return np.array(square).transpose(2, 0, 1)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -68,6 +68,11 @@ class ImageData(LightningDataModule):
         if self.source.test is not None:
             return images, _labelled(self.source.test)
         share, labels = self.config.held_out, images.labels
+        if len(images) < 2:
+            raise ValueError(
+                "data.source: received 1 image, expected at least 2: "
+                "one to learn from, one held out"
+            )
         try:
             train, test = train_test_split(
                 range(len(images)), test_size=share, stratify=labels, random_state=SPLIT_SEED
