@@ -148,7 +148,7 @@ def test_every_option_explains_itself(capsys):
         main(["train", "--help"])
     listed = capsys.readouterr().out.partition("\noptions:")[2].split("\n  --")
     options = [line for text in listed if "default: " in (line := " ".join(text.split()))]
-    assert len(options) == 25
+    assert len(options) == 38
     # "NAME VALUE What it is, with its unit. (type: ..., default: ...)"
     assert [option for option in options if not re.search(r" [A-Z].*\. \(type: ", option)] == []
 

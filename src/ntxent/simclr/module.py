@@ -1,13 +1,11 @@
 """SimCLR as a LightningModule: every step is logged together with the limits of its loss."""
 
 from functools import partial
-from math import cos, pi
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from ntxent import bounds
@@ -16,21 +14,10 @@ from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+from ntxent.simclr.optimizers import make_optimizer
+from ntxent.simclr.schedules import warmup_cosine
 
-__all__ = ["SimCLR", "warmup_cosine"]
-
-
-def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
-
-    The cosine would be 0 at ``steps``, the first step that is not taken.
-
-    >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2
+__all__ = ["SimCLR"]
 
 
 class SimCLR(LightningModule):
@@ -78,7 +65,7 @@ class SimCLR(LightningModule):
 
     def configure_optimizers(self) -> Any:
         choice = self.config.optimizer
-        optimizer = AdamW(self.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
+        optimizer = make_optimizer(self.parameters(), choice, self.config.batch_size)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(warmup_cosine, steps=steps, warmup=int(choice.warmup * steps))
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
