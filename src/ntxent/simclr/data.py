@@ -5,7 +5,9 @@ from lightning import LightningDataModule
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset
+
+from ntxent.simclr.order import ResumableLoader, ShuffledBatches
 
 __all__ = ["DigitsData"]
 
@@ -57,7 +59,9 @@ class DigitsData(LightningDataModule):
             )
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        device = self.trainer.strategy.root_device if self.trainer else None
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else None
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         images = _Images(self.train_images.to(device))
-        batches = BatchSampler(RandomSampler(images), self.batch_size, drop_last=True)
-        return DataLoader(images, sampler=batches, batch_size=None)
+        order = ShuffledBatches(len(images), self.batch_size, rank, world)
+        return ResumableLoader(images, order, sampler=order, batch_size=None)

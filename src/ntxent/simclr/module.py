@@ -17,7 +17,17 @@ from ntxent.simclr.model import DigitsEncoder, ProjectionHead
 from ntxent.simclr.optimizers import make_optimizer
 from ntxent.simclr.schedules import warmup_cosine
 
-__all__ = ["SimCLR"]
+__all__ = ["COLUMNS", "SimCLR"]
+
+COLUMNS = (
+    "loss",
+    "floor",
+    "chance",
+    "position",
+    "positive_similarity",
+    "negative_similarity",
+    "lr",
+)
 
 
 class SimCLR(LightningModule):
@@ -45,8 +55,7 @@ class SimCLR(LightningModule):
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
         # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
         z1, z2 = self(torch.cat(self.views(images))).chunk(2)
-        loss: Tensor
-        loss, stats = self.loss(z1, z2)
+        loss, stats = self._finite_loss(z1, z2)
         value = loss.item()
         self.log_dict(
             {
@@ -62,6 +71,31 @@ class SimCLR(LightningModule):
         )
         self.monitor.update(value, stats)
         return loss
+
+    def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
+        """The loss and its statistics.
+
+        Raises:
+            FloatingPointError: an embedding or the loss is not finite.
+        """
+        try:
+            loss, stats = self.loss(z1, z2)
+        except ValueError:
+            if z1.isfinite().all() and z2.isfinite().all():
+                raise
+            received = "an embedding is not finite"
+        else:
+            if loss.isfinite():
+                return loss, stats
+            received = f"the loss is {loss.item()}"
+        step = self.trainer.global_step
+        raise FloatingPointError(f"step {step}: {received}, before any weight was changed by it")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["monitor"] = self.monitor.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.monitor.load_state_dict(checkpoint["monitor"])
 
     def configure_optimizers(self) -> Any:
         choice = self.config.optimizer
