@@ -6,7 +6,7 @@ import torch
 from ntxent.simclr import AugmentationConfig, ModelConfig
 from ntxent.simclr.augmentation import TwoViews
 from ntxent.simclr.model import DigitsEncoder, ProjectionHead
-from ntxent.simclr.module import warmup_cosine
+from ntxent.simclr.schedules import warmup_cosine
 
 IMAGES = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 STILL = AugmentationConfig(

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -255,12 +256,14 @@ def test_processes_share_every_batch(tmp_path):
     np.savez(tmp_path / "a.npz", images=PIXELS)
     data = ImageData(DataConfig(source=str(tmp_path / "a.npz")), batch_size=4)
 
-    def epoch(rows):
-        data.rows = rows
+    def epoch(rank, world):
+        data.trainer = SimpleNamespace(
+            global_rank=rank, world_size=world, strategy=SimpleNamespace(root_device="cpu")
+        )
         torch.manual_seed(3)
         return list(data.train_dataloader())
 
-    whole, first, second = epoch(slice(None)), epoch(slice(0, 2)), epoch(slice(2, 4))
+    whole, first, second = epoch(0, 1), epoch(0, 2), epoch(1, 2)
     assert len(whole) == 2
     for batch, *parts in zip(whole, first, second, strict=True):
         torch.testing.assert_close(torch.cat(parts), batch, rtol=0, atol=0)

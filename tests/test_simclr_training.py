@@ -138,10 +138,13 @@ def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path):
     run = RunFolder.create(tmp_path, "a")
     run.summary.write_text("{}")
     (run.path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"exists; choose another --name, .*--overwrite true"):
+    with pytest.raises(
+        FileExistsError, match=r"exists; choose another --name, .*--resume .*--overwrite true"
+    ):
         RunFolder.create(tmp_path, "a")
     assert run.summary.read_text() == "{}"
-    RunFolder.create(tmp_path, "a", overwrite=True)
+    assert RunFolder.create(tmp_path, "a", overwrite=True) == run
+    run.clear()
     assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
 
 

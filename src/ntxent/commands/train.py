@@ -1,6 +1,7 @@
 """Train SimCLR on images, evaluate the encoder, keep all of it in a run folder."""
 
 from argparse import SUPPRESS, Action
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -34,15 +35,29 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(TrainConfig, as_group=False)
 
 
-def run(options: Any) -> int:
+def run(options: Any, given: Any) -> int:
     for name in ("config", "preset"):
         options.pop(name, None)
     config = TrainConfig(**options.as_dict())
+    if config.resume not in (None, "auto"):
+        config = _continued(config.resume, given)
 
     from rich.console import Console
 
     from ntxent.simclr.tables import show
     from ntxent.simclr.training import train
 
-    show(*train(config), Console())
+    result = train(config)
+    if result is not None:
+        show(*result, Console())
     return 0
+
+
+def _continued(path: str, given: Any) -> TrainConfig:
+    """The configuration of the run, with what else was given, to be compared with it."""
+    from ntxent.simclr.run_folder import RunFolder
+    from ntxent.simclr.stored import kept_config
+
+    for name in ("config", "preset"):
+        given.pop(name, None)
+    return kept_config(RunFolder(Path(path)), given.as_dict())

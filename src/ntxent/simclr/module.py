@@ -1,13 +1,11 @@
 """SimCLR as a LightningModule: every step is logged together with the limits of its loss."""
 
 from functools import partial
-from math import cos, pi
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from ntxent import bounds
@@ -18,21 +16,21 @@ from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import Shape
 from ntxent.simclr.model import ProjectionHead
+from ntxent.simclr.optimizers import make_optimizer
+from ntxent.simclr.order import share_of
+from ntxent.simclr.schedules import warmup_cosine
 
-__all__ = ["SimCLR", "warmup_cosine"]
+__all__ = ["COLUMNS", "SimCLR"]
 
-
-def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
-
-    The cosine would be 0 at ``steps``, the first step that is not taken.
-
-    >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2
+COLUMNS = (
+    "loss",
+    "floor",
+    "chance",
+    "position",
+    "positive_similarity",
+    "negative_similarity",
+    "lr",
+)
 
 
 class SimCLR(LightningModule):
@@ -59,9 +57,9 @@ class SimCLR(LightningModule):
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
         # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
-        z1, z2 = self(torch.cat(self.views(images))).chunk(2)
-        loss: Tensor
-        loss, stats = self.loss(z1, z2)
+        views = self.views(images, self._rows(), self.config.batch_size)
+        z1, z2 = self(torch.cat(views)).chunk(2)
+        loss, stats = self._finite_loss(z1, z2)
         value = loss.item()
         self.log_dict(
             {
@@ -78,9 +76,39 @@ class SimCLR(LightningModule):
         self.monitor.update(value, stats)
         return loss
 
+    def _rows(self) -> slice:
+        """The rows of the batch that this process has."""
+        share = share_of(self.config.batch_size, self.trainer.world_size)
+        return slice(self.trainer.global_rank * share, (self.trainer.global_rank + 1) * share)
+
+    def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
+        """The loss and its statistics.
+
+        Raises:
+            FloatingPointError: an embedding or the loss is not finite.
+        """
+        try:
+            loss, stats = self.loss(z1, z2)
+        except ValueError:
+            if z1.isfinite().all() and z2.isfinite().all():
+                raise
+            received = "an embedding is not finite"
+        else:
+            if loss.isfinite():
+                return loss, stats
+            received = f"the loss is {loss.item()}"
+        step = self.trainer.global_step
+        raise FloatingPointError(f"step {step}: {received}, before any weight was changed by it")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["monitor"] = self.monitor.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.monitor.load_state_dict(checkpoint["monitor"])
+
     def configure_optimizers(self) -> Any:
         choice = self.config.optimizer
-        optimizer = AdamW(self.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
+        optimizer = make_optimizer(self.parameters(), choice, self.config.batch_size)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(warmup_cosine, steps=steps, warmup=int(choice.warmup * steps))
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
+from ntxent.simclr.config import EvaluationConfig
 from ntxent.simclr.data import ImageData, Images
 from ntxent.simclr.features import describe
 from ntxent.simclr.probes import knn, standardised
@@ -23,6 +25,9 @@ class OnlineKNN(Callback):
     At most 5,000 labelled and 5,000 held-out images are read, the same in every epoch. Features
     are made in evaluation mode; no random number of the training is used, so the loss is the same
     with and without it.
+
+    Attributes:
+        history: Epochs and accuracies so far, kept in checkpoints.
 
     Args:
         data: Labelled and held-out images.
@@ -45,10 +50,25 @@ class OnlineKNN(Callback):
             )
         self.labels, self.test_labels = self.train.labels, self.test.labels
         self.every, self.neighbors, self.field = every, neighbors, field
+        self.history: list[tuple[int, float]] = []
+
+    @classmethod
+    def of(cls, data: ImageData, config: EvaluationConfig) -> OnlineKNN | None:
+        """The callback that ``evaluation.knn_every`` asks for."""
+        return cls(data, config.knn_every, config.neighbors) if config.knn_every else None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every == 0:
-            pl_module.log("knn", self.accuracy(pl_module), rank_zero_only=True)
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every == 0 and trainer.is_global_zero:
+            accuracy = self.accuracy(pl_module)
+            self.history.append((epoch, accuracy))
+            pl_module.log("knn", accuracy, rank_zero_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.history = [(epoch, accuracy) for epoch, accuracy in state_dict["history"]]
 
     def accuracy(self, module: Any) -> float:
         """The accuracy now, from 0 to 1."""

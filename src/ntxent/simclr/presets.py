@@ -51,6 +51,9 @@ _MODEL = {
 
 # Appendix B.9: "the rest of the settings are the same as our ImageNet training".
 _OPTIMIZER = {
+    "optimizer.name": Value("lars", f"{PAPER}, §2.2"),
+    "optimizer.lr_scaling": Value("linear", f"{PAPER}, §2.2: LearningRate x BatchSize / 256"),
+    "optimizer.momentum": Value(0.9, f"{CODE}, run.py"),
     "optimizer.weight_decay": Value(1e-6, f"{PAPER}, §2.2"),
 }
 

@@ -63,7 +63,7 @@ def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
     """
     size, temperature, dim = config.batch_size, config.temperature, config.model.projection_dim
     with metrics.open(newline="") as file:
-        steps = [row for row in csv.DictReader(file) if row["loss"]]  # kNN has rows of its own
+        steps = list(csv.DictReader(file))
     last = [step for step in steps if step["epoch"] == steps[-1]["epoch"]]
 
     def final(column: str) -> float:

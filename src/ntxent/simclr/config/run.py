@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ntxent.simclr.config._checks import require
 from ntxent.simclr.config.augmentation import AugmentationConfig
@@ -24,6 +24,10 @@ class TrainConfig:
     """Folder that holds the run folders."""
     overwrite: bool = False
     """Replace the files of an earlier run of the same name."""
+    resume: str | None = None
+    """Run folder to continue; auto continues --folder/--name if it is there, else starts it."""
+    checkpoint_seconds: float = 10.0
+    """Shortest time between checkpoints, seconds; 0 is every step; the last step is always kept."""
     seed: int = 0
     """Seed of the weights, the order of the data and the augmentation."""
     epochs: int = 60
@@ -34,6 +38,16 @@ class TrainConfig:
     """Temperature of the loss."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device; auto takes CUDA where there is one, else the CPU."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Type of the encoder's arithmetic; weights and the loss stay in float32, fp16 needs CUDA."""
+    compile: bool = False
+    """Compile encoder and head with torch.compile."""
+    channels_last: bool = False
+    """Keep images with their channels as the last axis in memory, faster for bf16 and fp16."""
+    sync_batchnorm: bool = True
+    """Several processes: normalise over the images of all of them, as one process would."""
+    loggers: tuple[dict[str, Any], ...] = ()
+    """Lightning loggers beside metrics.csv and TensorBoard, each a class_path and its init_args."""
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -45,5 +59,10 @@ class TrainConfig:
         require(self.epochs >= 1, "epochs", self.epochs, "an integer >= 1")
         contrast = "an integer >= 2: one pair has nothing to be contrasted with"
         require(self.batch_size >= 2, "batch_size", self.batch_size, contrast)
+        seconds = self.checkpoint_seconds
+        require(0 <= seconds < math.inf, "checkpoint_seconds", seconds, "a number >= 0")
+        for logger in self.loggers:
+            described = isinstance(logger.get("class_path"), str)
+            require(described, "loggers", logger, "class_path, and init_args if it has any")
         divisor = "a finite number > 0: similarities are divided by it"
         require(0 < self.temperature < math.inf, "temperature", self.temperature, divisor)

@@ -1,6 +1,5 @@
 """Images to learn from: named data sets, folders, arrays, or the user's own data set."""
 
-from ntxent.simclr.data.batches import rank_rows
 from ntxent.simclr.data.images import Images, MemoryImages, Shape, to_unit
 from ntxent.simclr.data.module import ImageData
 from ntxent.simclr.data.record import data_record, skipped_csv
@@ -15,7 +14,6 @@ __all__ = [
     "Source",
     "data_record",
     "open_source",
-    "rank_rows",
     "skipped_csv",
     "to_unit",
 ]

@@ -52,7 +52,7 @@ def open_arrays(path: Path, config: DataConfig) -> Source:
     images = [
         _images(path, pixels, labels) for (pixels, _), labels in zip(parts, numbers, strict=True)
     ]
-    return Source(path.stem, images[0], images[1] if test is not None else None, classes)
+    return Source(images[0], images[1] if test is not None else None, classes)
 
 
 def _pair(arrays: dict[str, Any], names: tuple[tuple[str, str], ...]) -> tuple[Any, Any] | None:

@@ -80,7 +80,6 @@ def open_folder(root: Path, config: DataConfig) -> Source:
     ]
     return replace(
         train,
-        name=_word(root),
         test=_relabelled(test, train.classes, held_out[0]),
         names=None if train.names is None else [f"train/{name}" for name in train.names],
         skipped=skipped,
@@ -125,14 +124,7 @@ def _open(scan: Scan, config: DataConfig) -> Source:
         images, kept = _decoded(scan.root, files, size, labels, scan.skipped)
         files = [files[index] for index in kept]
         _require_few(scan.root, scan.skipped, total, config.max_skipped)
-    return Source(
-        _word(scan.root), images, None, classes, [str(file) for file in files], scan.skipped
-    )
-
-
-def _word(root: Path) -> str:
-    kept = [letter if letter.isalnum() else "-" for letter in root.resolve().name]
-    return "".join(kept).strip("-") or "folder"
+    return Source(images, None, classes, [str(file) for file in files], scan.skipped)
 
 
 def _default_size(sizes: list[tuple[int, int]]) -> int:

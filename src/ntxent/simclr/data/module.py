@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,13 @@ import torch
 from lightning import LightningDataModule
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.batches import Batches, rank_rows
 from ntxent.simclr.data.folder import FileImages
 from ntxent.simclr.data.images import Images, MemoryImages, Shape, to_unit
 from ntxent.simclr.data.source import Skipped, open_source
+from ntxent.simclr.order import ResumableLoader, ShuffledBatches
 
 __all__ = ["ImageData"]
 
@@ -94,21 +93,17 @@ class ImageData(LightningDataModule):
         lazy = (part for part in (self.train, self.test) if isinstance(part, FileImages))
         return self.source.skipped + [entry for part in lazy for entry in part.skipped()]
 
-    @cached_property
-    def rows(self) -> slice:
-        """The rows of every batch that this process works on."""
-        if self.trainer is None:
-            return slice(0, self.batch_size)
-        return rank_rows(self.batch_size, self.trainer.global_rank, self.trainer.world_size)
-
     def train_dataloader(self) -> DataLoader[Tensor]:
-        device = self.trainer.strategy.root_device if self.trainer else None
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else None
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         images = self.train.near(device, self.config.memory)
-        batches = Batches(RandomSampler(images), self.batch_size, self.rows)
+        order = ShuffledBatches(len(images), self.batch_size, rank, world)
         workers = 0 if isinstance(images, MemoryImages) else self.config.workers
-        return DataLoader(
+        return ResumableLoader(
             images,
-            sampler=batches,
+            order,
+            sampler=order,
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -37,17 +37,16 @@ def open_own(config: DataConfig) -> Source:
         made = make(**config.arguments)
     except TypeError as error:
         raise ValueError(f"data.arguments: {config.source}: {error}") from error
-    name = config.source.rpartition(":")[2]
     use_labels = config.labels != "none"
     if not isinstance(made, LightningDataModule):
         train = DatasetImages(made, use_labels)
-        return Source(name, train, None, _classes(made, train.labels))
+        return Source(train, None, _classes(made, train.labels))
     made.prepare_data()
     made.setup("fit")
     train = DatasetImages(_dataset(made.train_dataloader()), use_labels)
     held_out = _held_out(made)
     test = None if held_out is None else DatasetImages(held_out, use_labels)
-    return Source(name, train, test, _classes(train.dataset, train.labels))
+    return Source(train, test, _classes(train.dataset, train.labels))
 
 
 def _held_out(module: LightningDataModule) -> Dataset[Any] | None:

@@ -21,7 +21,7 @@ def _digits(config: DataConfig) -> Source:
 
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels).float().div(16).view(-1, 1, 8, 8)
-    return Source("digits", MemoryImages(images, labels), classes=list("0123456789"))
+    return Source(MemoryImages(images, labels), classes=list("0123456789"))
 
 
 def _cifar(name: str, config: DataConfig) -> Source:
@@ -33,7 +33,7 @@ def _cifar(name: str, config: DataConfig) -> Source:
         MemoryImages(torch.from_numpy(part.data).permute(0, 3, 1, 2), np.asarray(part.targets))
         for part in parts
     )
-    return Source(name, train, test, parts[0].classes)
+    return Source(train, test, parts[0].classes)
 
 
 class _Binary:
@@ -49,7 +49,7 @@ class _Binary:
         train, test = (self._part(folder, pattern) for pattern in (self.train, self.test))
         names = folder / self.names
         classes = names.read_text().split() if names.is_file() else ()
-        return Source(self.name, train, test, classes)
+        return Source(train, test, classes)
 
     def _part(self, folder: Path, pattern: str) -> MemoryImages:
         files = sorted(folder.glob(pattern))
@@ -91,7 +91,7 @@ def _stl10(config: DataConfig) -> Source:
     train, test = (
         _torchvision("stl10", config, split=part) for part in ("train+unlabeled", "test")
     )
-    return Source("stl10", _stl_images(train), _stl_images(test), train.classes)
+    return Source(_stl_images(train), _stl_images(test), train.classes)
 
 
 def _stl_images(part: Any) -> MemoryImages:

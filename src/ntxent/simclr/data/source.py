@@ -25,15 +25,13 @@ class Source:
     """Images, and what is known of them.
 
     Attributes:
-        name: One word, for names of runs.
         train: The images to learn from; all of them where ``test`` is None.
         test: The source's own held-out images.
         classes: The names of the labels 0, 1, …
-        names: A name for each image of ``train``, such as its file.
+        names: The file of each image of ``train``, where it has one.
         skipped: Files that are no usable images.
     """
 
-    name: str
     train: Images
     test: Images | None = None
     classes: Sequence[str] = ()
