@@ -15,7 +15,7 @@ from ntxent.simclr import DataConfig
 from ntxent.simclr.contact_sheet import choose
 from ntxent.simclr.data import ImageData, MemoryImages
 from ntxent.simclr.features import describe
-from ntxent.simclr.trained import Trained
+from ntxent.simclr.trained_run import TrainedRun
 from pictures import COLOURS, make_tree, spoil
 
 SMALL = (
@@ -143,7 +143,7 @@ def test_embed(place, run, tmp_path, capsys, suffix, space):
         table = pyarrow.parquet.read_table(path)
         found = {name: np.array(table[name].to_pylist()) for name in table.column_names}
         names = found["classes"].tolist()
-    trained = Trained(run)
+    trained = TrainedRun(run)
     source = DataConfig(source=str(place / "photos"), image_size=16, max_skipped=0.2)
     images = ImageData(source, batch_size=1).source.train
     model = trained.model.encoder

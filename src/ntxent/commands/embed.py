@@ -45,9 +45,9 @@ def run(options: Any, given: Any) -> int:
     from ntxent.simclr.data import open_source
     from ntxent.simclr.features import describe
     from ntxent.simclr.run_folder import atomic
-    from ntxent.simclr.trained import Trained
+    from ntxent.simclr.trained_run import TrainedRun
 
-    trained = Trained(options.run_folder)
+    trained = TrainedRun(options.run_folder)
     sizes = {"image_size": trained.image_shape[-1]}
     config = DataConfig(**sizes | group(given, "data") | {"source": options.images})
     source = open_source(config)

@@ -41,9 +41,9 @@ def run(options: Any, given: Any) -> int:
 
     from ntxent.simclr.assessment import assess
     from ntxent.simclr.run_folder import atomic
-    from ntxent.simclr.trained import Trained
+    from ntxent.simclr.trained_run import TrainedRun
 
-    trained = Trained(options.run_folder)
+    trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
     changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
     result = assess(trained, data, replace(trained.config.evaluation, **changes), share)

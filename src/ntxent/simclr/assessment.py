@@ -16,13 +16,13 @@ from ntxent.simclr.evaluate import Evaluation, of_images
 from ntxent.simclr.features import RawPixels, describe_all
 from ntxent.simclr.finetuning import finetune, share_of_each_class
 from ntxent.simclr.held_out_views import measure_views
-from ntxent.simclr.trained import Trained
+from ntxent.simclr.trained_run import TrainedRun
 
 __all__ = ["assess", "confusion"]
 
 
 def assess(
-    trained: Trained, data: DataConfig, evaluation: EvaluationConfig, finetuning: float | None
+    trained: TrainedRun, data: DataConfig, evaluation: EvaluationConfig, finetuning: float | None
 ) -> dict[str, Any]:
     """Probes and views of the held-out images, and with ``finetuning`` the share of the labels
     that all weights are trained on, once from the run's encoder and once from its beginning.
@@ -58,7 +58,7 @@ def assess(
 
 
 def _probed(
-    probes: Evaluation, images: ImageData, encoders: Mapping[str, nn.Module], trained: Trained
+    probes: Evaluation, images: ImageData, encoders: Mapping[str, nn.Module], trained: TrainedRun
 ) -> dict[str, Any]:
     described = {"raw_pixels": RawPixels(), **encoders}
     shape = trained.model.views.shape
@@ -90,7 +90,7 @@ def confusion(labels: NDArray[Any], answers: NDArray[Any], classes: int) -> NDAr
 
 
 def _finetuned(
-    share: float, images: ImageData, encoders: Mapping[str, nn.Module], trained: Trained
+    share: float, images: ImageData, encoders: Mapping[str, nn.Module], trained: TrainedRun
 ) -> dict[str, Any]:
     labels, test_labels = images.labelled.labels, images.test.labels
     if labels is None or test_labels is None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ntxent.simclr.config import TrainConfig
+from ntxent.simclr.config import ModelConfig, TrainConfig
 from ntxent.simclr.data import Images, Shape
 from ntxent.simclr.module import SimCLR
 from ntxent.simclr.run_folder import RunFolder
 from ntxent.simclr.stored import kept_config
 
-__all__ = ["Trained"]
+__all__ = ["TrainedRun"]
 
 
-class Trained:
+class TrainedRun:
     """The model of a run folder, in evaluation mode.
 
     Args:
@@ -43,7 +44,9 @@ class Trained:
             )
         channels, height, width = json.loads(self.run.data.read_text())["shape"]
         self.image_shape: Shape = (channels, height, width)
-        self.model = self._build()
+        # Published weights that training started from need not be fetched again.
+        rest = {k: v for k, v in self.config.model.arguments.items() if k != "pretrained"}
+        self.model = self._build(replace(self.config.model, arguments=rest))
         try:
             state = torch.load(self.run.checkpoint, map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["state_dict"], strict=False)
@@ -54,12 +57,14 @@ class Trained:
 
     def untrained(self) -> nn.Module:
         """The encoder as it was before the first step."""
-        return self._build().encoder.eval()
+        return self._build(self.config.model).encoder.eval()
 
-    def _build(self) -> SimCLR:
+    def _build(self, choice: ModelConfig) -> SimCLR:
+        # neither compiled nor synchronised: nothing is trained here
+        config = replace(self.config, model=choice, compile=False)
         with torch.random.fork_rng():
-            torch.manual_seed(self.config.seed)
-            return SimCLR(self.config, self.image_shape)
+            torch.manual_seed(config.seed)
+            return SimCLR(config, self.image_shape)
 
     def require_channels(self, images: Images) -> None:
         """Refuse images that the encoder cannot take.
