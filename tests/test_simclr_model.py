@@ -16,7 +16,7 @@ STILL = AugmentationConfig(
 
 def views(config, seed=0):
     torch.manual_seed(seed)
-    return TwoViews(config)(IMAGES)
+    return TwoViews(config, (1, 8, 8))(IMAGES)
 
 
 def test_views_keep_shape_and_range_and_differ():

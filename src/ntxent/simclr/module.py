@@ -12,9 +12,12 @@ from ntxent import bounds
 from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
+from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+from ntxent.simclr.data import Shape
+from ntxent.simclr.model import ProjectionHead
 from ntxent.simclr.optimizers import make_optimizer
+from ntxent.simclr.order import share_of
 from ntxent.simclr.schedules import warmup_cosine
 
 __all__ = ["COLUMNS", "SimCLR"]
@@ -33,16 +36,16 @@ COLUMNS = (
 class SimCLR(LightningModule):
     """Two views, one encoder and head for both, NT-Xent between their embeddings.
 
-    A batch of images ``[N, 1, 8, 8]`` logs ``loss``, ``floor``, ``chance``, ``position``,
+    A batch of images ``[N, C, H, W]`` logs ``loss``, ``floor``, ``chance``, ``position``,
     ``positive_similarity``, ``negative_similarity`` and ``lr``; ``monitor`` warns in words.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, image_shape: Shape) -> None:
         super().__init__()
         self.config = config
-        self.views = TwoViews(config.augmentation)
-        self.encoder = DigitsEncoder(config.model)
-        self.head = ProjectionHead(self.encoder.features, config.model)
+        self.views = TwoViews(config.augmentation, image_shape)
+        self.encoder, features = build_encoder(config.model, self.views.shape)
+        self.head = ProjectionHead(features, config.model)
         self.loss = NTXentLoss(config.temperature, return_stats=True)
         self.setting = config.batch_size, config.temperature, config.model.projection_dim
         self.floor, self.chance = bounds.floor(*self.setting), bounds.chance(config.batch_size)
@@ -54,7 +57,8 @@ class SimCLR(LightningModule):
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
         # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
-        z1, z2 = self(torch.cat(self.views(images))).chunk(2)
+        views = self.views(images, self._rows(), self.config.batch_size)
+        z1, z2 = self(torch.cat(views)).chunk(2)
         loss, stats = self._finite_loss(z1, z2)
         value = loss.item()
         self.log_dict(
@@ -71,6 +75,11 @@ class SimCLR(LightningModule):
         )
         self.monitor.update(value, stats)
         return loss
+
+    def _rows(self) -> slice:
+        """The rows of the batch that this process has."""
+        share = share_of(self.config.batch_size, self.trainer.world_size)
+        return slice(self.trainer.global_rank * share, (self.trainer.global_rank + 1) * share)
 
     def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
         """The loss and its statistics.

@@ -23,7 +23,7 @@ def find_run(config: TrainConfig) -> tuple[TrainConfig, RunFolder]:
         ValueError: it was started with another configuration, or ``auto`` has no name to look for.
     """
     if config.resume is None:
-        name = _default_name(config.seed) if config.name is None else config.name
+        name = _default_name(config) if config.name is None else config.name
         return replace(config, name=name), RunFolder(Path(config.folder) / name)
     if config.resume != "auto":
         run = RunFolder(Path(config.resume))
@@ -64,8 +64,10 @@ def open_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | Non
     return _step(run.checkpoint) if run.checkpoint.exists() else None
 
 
-def _default_name(seed: int) -> str:
-    return f"digits-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"
+def _default_name(config: TrainConfig) -> str:
+    last = Path(config.data.source.rpartition(":")[2]).expanduser().resolve().stem
+    data = "".join(letter if letter.isalnum() else "-" for letter in last).strip("-") or "images"
+    return f"{data}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _step(checkpoint: Path) -> int:

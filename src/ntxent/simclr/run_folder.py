@@ -21,6 +21,14 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.csv"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
@@ -39,6 +47,10 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
 
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
@@ -71,7 +83,9 @@ class RunFolder:
     def clear(self) -> None:
         """Remove what an earlier run wrote, nothing else."""
         shutil.rmtree(self.tensorboard, ignore_errors=True)
-        for file in (self.summary, self.config, self.metrics, self.checkpoint, self.encoder):
+        for file in (self.summary, self.evaluation, self.config, self.data, self.skipped):
+            file.unlink(missing_ok=True)
+        for file in (self.metrics, self.checkpoint, self.encoder):
             file.unlink(missing_ok=True)
         self.tidy()
 

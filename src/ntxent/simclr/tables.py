@@ -20,7 +20,8 @@ REPRESENTATIONS = {
 
 def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     """Print the tables of a run, where its files are, and what can be done with them."""
-    console.print(_evaluation(summary["evaluation"]))
+    if summary["evaluation"]:
+        console.print(_evaluation(summary["evaluation"]))
     console.print(_loss(summary))
     seconds = summary["seconds"]
     folder, config = (shlex.quote(str(path)) for path in (run.path, run.config))
@@ -50,6 +51,8 @@ def _classifier(measure: str) -> str:
     probe, _, labels = measure.partition("_")
     if probe == "knn":
         return "kNN, all"
+    if labels.endswith("%"):
+        return f"linear, {labels.removesuffix('%')} %"
     return "linear, all" if labels == "all" else f"linear, {labels} per class"
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
@@ -18,11 +18,13 @@ from safetensors.torch import save
 from ntxent.simclr.batchnorm import synchronise
 from ntxent.simclr.checkpoints import Checkpoints
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.data import DigitsData
-from ntxent.simclr.evaluate import Evaluation, Score, describe
+from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
+from ntxent.simclr.evaluate import Evaluation, Score
+from ntxent.simclr.features import RawPixels, describe_all
 from ntxent.simclr.loggers import configured_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
 from ntxent.simclr.module import COLUMNS, SimCLR
+from ntxent.simclr.online_knn import OnlineKNN
 from ntxent.simclr.opening import find_run, open_run
 from ntxent.simclr.order import share_of
 from ntxent.simclr.processes import Processes, joined
@@ -64,9 +66,10 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             return (run, json.loads(run.summary.read_text())) if processes.first else None
 
         seed_everything(config.seed, verbose=False)
-        data = DigitsData(config.batch_size, config.data.held_out)
-        evaluation = Evaluation(data.train_labels, data.test_labels, config.evaluation)
-        model = SimCLR(config)
+        data = ImageData(config.data, config.batch_size)
+        evaluation = Evaluation.of(data, config.evaluation)
+        online = OnlineKNN.of(data, config.evaluation)
+        model = SimCLR(config, data.shape)
         untrained = deepcopy(model.encoder)
         step = processes.ask_first(partial(open_run, config, run, stack))
 
@@ -74,15 +77,19 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         metrics = MetricsFile(run.metrics, COLUMNS) if processes.first else None
         checkpoints = Checkpoints(run.checkpoint, config.checkpoint_seconds, stop, metrics, step)
         with _explained(run, checkpoints, stop, processes):
-            device = _fit(config, run, model, data, accelerator, processes, checkpoints)
+            if processes.first:
+                _record(run, data)
+            watchers = [] if online is None else [online]
+            device = _fit(config, run, model, data, accelerator, processes, checkpoints, watchers)
             if not processes.first:
                 return None
+            _record(run, data)  # with the files that turned out to be damaged
             with atomic(run.encoder) as path:
                 path.write_bytes(save(model.encoder.state_dict()))
 
             trained = perf_counter()
             encoders = {"encoder": model.encoder, "untrained_encoder": untrained}
-            scores = _evaluate(evaluation, data, encoders)
+            scores = _evaluate(evaluation, data, encoders, model.views.shape)
             seconds = {
                 "prepare": prepared - started,
                 "train": checkpoints.seconds_trained,
@@ -91,9 +98,19 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             seconds["total"] = sum(seconds.values())
             warnings = model.monitor.warnings
             summary = summarise(config, run.metrics, seconds, device, scores, warnings)
+            if online is not None:
+                summary["knn"] = online.history
             with atomic(run.summary) as path:
                 path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         return run, summary
+
+
+def _record(run: RunFolder, data: ImageData) -> None:
+    with atomic(run.data) as path:
+        path.write_text(json.dumps(data_record(data), indent=2) + "\n")
+    if data.skipped:
+        with atomic(run.skipped) as path:
+            path.write_text(skipped_csv(data))
 
 
 def _find(config: TrainConfig, processes: Processes) -> tuple[TrainConfig, RunFolder]:
@@ -105,15 +122,16 @@ def _fit(
     config: TrainConfig,
     run: RunFolder,
     model: SimCLR,
-    data: DigitsData,
+    data: ImageData,
     accelerator: str,
     processes: Processes,
     checkpoints: Checkpoints,
+    watchers: Sequence[Callback],
 ) -> torch.device:
     """Train from the start or from the checkpoint to the end, and say on which device."""
     if processes.size > 1 and config.sync_batchnorm:
         synchronise(model, accelerator)
-    callbacks: list[Callback] = [checkpoints]
+    callbacks: list[Callback] = [checkpoints, *watchers]
     loggers: list[Logger] = []
     if checkpoints.metrics is not None:
         console = Console(stderr=True)
@@ -157,10 +175,17 @@ def _continue(run: RunFolder) -> str:
 
 
 def _evaluate(
-    evaluation: Evaluation, data: DigitsData, encoders: Mapping[str, torch.nn.Module]
+    evaluation: Evaluation | None,
+    data: ImageData,
+    encoders: Mapping[str, torch.nn.Module],
+    shape: Shape,
 ) -> dict[str, dict[str, Score]]:
-    images = data.train_images, data.test_images
-    scores = {"raw_pixels": evaluation(*(part.flatten(1).numpy() for part in images))}
-    for name, encoder in encoders.items():
-        scores[name] = evaluation(*(describe(encoder, part) for part in images))
-    return scores
+    """The scores of each representation; none where the images have no labels."""
+    if evaluation is None:
+        return {}
+    described = {"raw_pixels": RawPixels(), **encoders}
+    train, test = (
+        describe_all(described, part, shape, data.config.workers)
+        for part in (data.labelled, data.test)
+    )
+    return {name: evaluation(train[name], test[name]) for name in described}

@@ -1,6 +1,7 @@
 """The encoder and the projection head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ntxent.simclr.config._checks import require
 
@@ -9,12 +10,24 @@ __all__ = ["ModelConfig"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Model: four convolutions, and the MLP that projects their features for the loss"""
+    """Model: an encoder, and the MLP that projects its features for the loss"""
 
+    encoder: str = "digits"
+    """digits: four convolutions, for small images; any model of timm by name (resnet18, resnet50,
+    vit_small_patch16_224); or a module of your own, as package.module:Class."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the encoder, for timm ({"pretrained": true}) or for your own class."""
+    stem: Literal["auto", "imagenet", "cifar"] = "auto"
+    """First layers of a ResNet: cifar is a 3x3 convolution without stride or pooling; auto takes
+    it for views of at most 64 pixels."""
     width: int = 32
-    """Channels of the first convolution; the encoder has 4 times as many features."""
+    """Channels of the first convolution of digits, which has 4 times as many features."""
     hidden_dim: int = 256
     """Hidden units of the projection head."""
+    head_layers: Literal[2, 3] = 2
+    """Linear layers of the projection head: 2 as in SimCLR, 3 as in SimCLR v2."""
+    head_norm: bool = False
+    """Normalise the head's output over the batch, as the authors' code does."""
     projection_dim: int = 64
     """Coordinates d of the embeddings that the loss compares."""
 
@@ -22,3 +35,4 @@ class ModelConfig:
         for name in ("width", "hidden_dim", "projection_dim"):
             received = getattr(self, name)
             require(received >= 1, f"model.{name}", received, "an integer >= 1")
+        require(self.encoder != "", "model.encoder", self.encoder, "the name of an encoder")
