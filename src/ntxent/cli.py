@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "presets", "diagnose", "analyze", "bounds", "engines")
+COMMANDS = ("train", "export", "presets", "diagnose", "analyze", "bounds", "engines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
