@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    *("train", "evaluate", "embed", "compare", "data", "presets"),
+    *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
     *("diagnose", "analyze", "bounds", "engines"),
 )
 

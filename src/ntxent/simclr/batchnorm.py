@@ -13,7 +13,7 @@ PLAIN = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
 
 def synchronise(module: nn.Module, accelerator: str) -> None:
-    """Replace every batch normalisation inside ``module`` by a synchronised one with its state.
+    """Replace every batch normalisation inside ``module`` by a synchronised one of its tensors.
 
     Names in the ``state_dict`` stay. CUDA gets PyTorch's own, which refuses tensors of other
     devices.
@@ -38,7 +38,8 @@ def _synchronised(norm: nn.Module, accelerator: str) -> nn.Module:
     kind = nn.SyncBatchNorm if accelerator == "cuda" else SynchronisedBatchNorm
     settings = "num_features", "eps", "momentum", "affine", "track_running_stats"
     twin = kind(**{name: getattr(norm, name) for name in settings})
-    twin.load_state_dict(norm.state_dict())
+    for name, tensor in (*norm.named_parameters(), *norm.named_buffers()):
+        setattr(twin, name, tensor)
     return twin.train(norm.training)
 
 

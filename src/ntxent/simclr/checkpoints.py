@@ -18,7 +18,7 @@ from ntxent.simclr.stopping import Stop
 
 __all__ = ["AtomicCheckpointIO", "Checkpoints"]
 
-# A checkpoint is due when writing the last one took less than 1/50 of the time since.
+# Of the time between two checkpoints, what writing the first of them may have taken.
 LARGEST_SHARE = 1 / 50
 
 
@@ -42,10 +42,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Keeps the latest state of a run in one file, and stops the run when it is asked to.
 
-    A checkpoint is written after a step, the epoch's last step included, when ``seconds`` have
-    passed since the last and that took at most 1/50 of them; after the last step of all; and before
-    stopping. Lightning's ModelCheckpoint can promise neither the time nor the last, and it would
-    keep weights that are no longer finite.
+    A checkpoint is written after a step when ``seconds`` have passed since the last one, and 50
+    times as long as that took; with 0 seconds after every step; after the last step of all; and
+    before stopping. Lightning's ModelCheckpoint bounds no share of the time, knows no signal, and
+    would keep weights that are no longer finite.
 
     Several processes decide together, by one reduction in each step.
 
@@ -102,8 +102,8 @@ class Checkpoints(Checkpoint):
         self._save_if_due(trainer, mid_epoch=False, finished=finished)
 
     def _save_if_due(self, trainer: Trainer, mid_epoch: bool, finished: bool = False) -> None:
-        passed = perf_counter() - self.last
-        due = finished or passed >= max(self.seconds, self.cost / LARGEST_SHARE)
+        shortest = max(self.seconds, self.cost / LARGEST_SHARE) if self.seconds else 0.0
+        due = finished or perf_counter() - self.last >= shortest
         stop, due = _agree(trainer, self.stop.received or 0, due)
         if (due or stop) and (_resumable(trainer) is not None or not mid_epoch):
             self.mid_epoch = mid_epoch

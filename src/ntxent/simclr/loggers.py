@@ -1,6 +1,5 @@
 """Where a run's numbers go beside ``metrics.csv``: TensorBoard, and any logger of Lightning's."""
 
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +19,7 @@ def tensorboard_logger(run: RunFolder, step: int | None = None) -> TensorBoardLo
 
 
 def configured_loggers(config: TrainConfig) -> list[Logger]:
-    """The loggers of ``config.loggers``, each told the whole configuration if it takes one.
+    """The loggers of ``config.loggers``, each told the whole configuration.
 
     Raises:
         ArgumentError: a class path or an argument of its is wrong.
@@ -30,6 +29,5 @@ def configured_loggers(config: TrainConfig) -> list[Logger]:
     values = parser.parse_object({"loggers": list(config.loggers)})
     loggers: list[Logger] = parser.instantiate(values).loggers
     for logger in loggers:
-        with suppress(NotImplementedError):  # Lightning's CSVLogger has no place for it
-            logger.log_hyperparams(asdict(config))
+        logger.log_hyperparams(asdict(config))
     return loggers

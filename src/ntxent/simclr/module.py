@@ -50,6 +50,9 @@ class SimCLR(LightningModule):
         self.setting = config.batch_size, config.temperature, config.model.projection_dim
         self.floor, self.chance = bounds.floor(*self.setting), bounds.chance(config.batch_size)
         self.monitor = HealthMonitor(*self.setting)
+        if config.channels_last:
+            self.encoder.to(memory_format=torch.channels_last)
+        self.embed = torch.compile(self.forward) if config.compile else self.forward
 
     def forward(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.head(self.encoder(images))
@@ -57,8 +60,10 @@ class SimCLR(LightningModule):
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
         # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
-        views = self.views(images, self._rows(), self.config.batch_size)
-        z1, z2 = self(torch.cat(views)).chunk(2)
+        views = torch.cat(self.views(images, self._rows(), self.config.batch_size))
+        if self.config.channels_last:
+            views = views.contiguous(memory_format=torch.channels_last)
+        z1, z2 = self.embed(views).chunk(2)
         loss, stats = self._finite_loss(z1, z2)
         value = loss.item()
         self.log_dict(
@@ -82,13 +87,14 @@ class SimCLR(LightningModule):
         return slice(self.trainer.global_rank * share, (self.trainer.global_rank + 1) * share)
 
     def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
-        """The loss and its statistics.
+        """The loss in float32, and its statistics.
 
         Raises:
             FloatingPointError: an embedding or the loss is not finite.
         """
         try:
-            loss, stats = self.loss(z1, z2)
+            with torch.autocast(z1.device.type, enabled=False):
+                loss, stats = self.loss(z1.float(), z2.float())
         except ValueError:
             if z1.isfinite().all() and z2.isfinite().all():
                 raise

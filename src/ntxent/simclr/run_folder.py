@@ -45,6 +45,10 @@ class RunFolder:
         return self.path / "encoder.safetensors"
 
     @property
+    def onnx(self) -> Path:
+        return self.path / "encoder.onnx"
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.json"
 
@@ -85,7 +89,7 @@ class RunFolder:
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         for file in (self.summary, self.evaluation, self.config, self.data, self.skipped):
             file.unlink(missing_ok=True)
-        for file in (self.metrics, self.checkpoint, self.encoder):
+        for file in (self.metrics, self.checkpoint, self.encoder, self.onnx):
             file.unlink(missing_ok=True)
         self.tidy()
 

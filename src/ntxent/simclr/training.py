@@ -13,13 +13,13 @@ import torch
 from lightning import Callback, seed_everything
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
-from safetensors.torch import save
 
 from ntxent.simclr.batchnorm import synchronise
 from ntxent.simclr.checkpoints import Checkpoints
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
 from ntxent.simclr.evaluate import Evaluation, Score
+from ntxent.simclr.export import write_onnx, write_safetensors
 from ntxent.simclr.features import RawPixels, describe_all
 from ntxent.simclr.loggers import configured_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
@@ -84,8 +84,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             if not processes.first:
                 return None
             _record(run, data)  # with the files that turned out to be damaged
-            with atomic(run.encoder) as path:
-                path.write_bytes(save(model.encoder.state_dict()))
+            write_safetensors(model.encoder, run.encoder)
+            if config.onnx:
+                write_onnx(deepcopy(model.encoder).cpu(), model.views.shape, run.onnx)
 
             trained = perf_counter()
             encoders = {"encoder": model.encoder, "untrained_encoder": untrained}

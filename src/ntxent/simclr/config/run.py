@@ -48,6 +48,8 @@ class TrainConfig:
     """Several processes: normalise over the images of all of them, as one process would."""
     loggers: tuple[dict[str, Any], ...] = ()
     """Lightning loggers beside metrics.csv and TensorBoard, each a class_path and its init_args."""
+    onnx: bool = False
+    """Write the trained encoder as encoder.onnx too, as ntxent export does later."""
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
