@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from lightning import Callback, seed_everything
+from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -29,6 +29,7 @@ from ntxent.simclr.opening import find_run, open_run
 from ntxent.simclr.order import share_of
 from ntxent.simclr.processes import Processes, joined
 from ntxent.simclr.progress import LiveHealth, PlainHealth
+from ntxent.simclr.randomness import seed_all
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.stopping import Stop, stoppable
 from ntxent.simclr.summary import summarise
@@ -65,7 +66,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         if config.resume is not None and run.summary.exists():
             return (run, json.loads(run.summary.read_text())) if processes.first else None
 
-        seed_everything(config.seed, verbose=False)
+        seed_all(config.seed)
         data = ImageData(config.data, config.batch_size)
         evaluation = Evaluation.of(data, config.evaluation)
         online = OnlineKNN.of(data, config.evaluation)
