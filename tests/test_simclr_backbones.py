@@ -40,6 +40,8 @@ def test_large_images_and_a_request_keep_the_imagenet_stem():
 @pytest.mark.parametrize(
     ("name", "arguments", "shape", "features"),
     [
+        ("auto", {}, (1, 8, 8), 128),
+        ("auto", {}, (3, 24, 24), 512),
         ("digits", {}, (3, 20, 20), 128),
         ("resnet10t", {}, (1, 32, 32), 512),
         ("vit_tiny_patch16_224", {"depth": 1}, (3, 64, 48), 192),

@@ -8,6 +8,7 @@ import torch
 import yaml
 from kornia.augmentation import (
     ColorJitter,
+    RandomAffine,
     RandomGaussianBlur,
     RandomGrayscale,
     RandomHorizontalFlip,
@@ -29,7 +30,7 @@ def views(config, images, seed=0, **part):
 
 
 RECIPES = {
-    "affine": (AugmentationConfig(), COLOUR[:, :1]),
+    "affine": (AugmentationConfig(recipe="affine"), COLOUR[:, :1]),
     "simclr": (SIMCLR, COLOUR),
     "smaller views": (AugmentationConfig(recipe="simclr", view_size=24), COLOUR),
     "grey": (SIMCLR, COLOUR[:, :1]),
@@ -117,7 +118,7 @@ def test_the_shape_of_views_is_known_and_looking_for_it_draws_nothing():
     assert TwoViews(AugmentationConfig(recipe="simclr", view_size=20), (3, 30, 40)).shape == (
         *(3, 20, 20),
     )
-    assert TwoViews(AugmentationConfig(), (1, 30, 40)).shape == (1, 30, 40)
+    assert TwoViews(AugmentationConfig(recipe="affine"), (1, 30, 40)).shape == (1, 30, 40)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -154,5 +155,10 @@ def test_a_malformed_recipe_file_is_refused(tmp_path, text, message):
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ValueError, match="received 'simlcr', expected affine, simclr, or a YAML"):
+    with pytest.raises(ValueError, match="received 'simlcr', expected auto, affine, simclr"):
         build_recipe(AugmentationConfig(recipe="simlcr"), (3, 40, 40))
+
+
+def test_tiny_images_are_moved_and_larger_ones_cropped():
+    for side, kind in ((16, RandomAffine), (17, RandomResizedCrop)):
+        assert isinstance(build_recipe(AugmentationConfig(), (1, side, side))[0], kind)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "export", "presets", "diagnose", "analyze", "bounds", "engines")
+COMMANDS = (
+    *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
+    *("diagnose", "analyze", "bounds", "engines"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """Any image encoder by its name: the digits' own, those of timm, or the user's class."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 from ntxent.simclr.config import ModelConfig
 from ntxent.simclr.importing import load_object
 from ntxent.simclr.model import DigitsEncoder
+from ntxent.simclr.recipes import TINY
 
 __all__ = ["build_encoder"]
 
@@ -23,6 +25,8 @@ def build_encoder(config: ModelConfig, shape: tuple[int, int, int]) -> tuple[nn.
         ValueError: the encoder is unknown, is refused by its class, or gives no feature vectors.
     """
     channels, height, width = shape
+    if config.encoder == "auto":
+        config = replace(config, encoder="digits" if max(height, width) <= TINY else "resnet18")
     if config.encoder == "digits":
         encoder: nn.Module = DigitsEncoder(config, channels)
     elif ":" in config.encoder:

@@ -1,6 +1,6 @@
 """How much a classifier reads from frozen features: linear probes with few and all labels, kNN."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -126,9 +126,11 @@ class Evaluation:
         Features are standardised. The measures are ``linear_k`` with k labels per class,
         ``linear_p%`` with a share of the labels, ``linear_all`` and ``knn``.
         """
-        return {
-            name: self._score(answers) for name, answers in self.predictions(train, test).items()
-        }
+        return self.scores(self.predictions(train, test))
+
+    def scores(self, predictions: Mapping[str, list[Array]]) -> dict[str, Score]:
+        """The accuracies of such predictions."""
+        return {name: self._score(answers) for name, answers in predictions.items()}
 
     def predictions(self, train: Array, test: Array) -> dict[str, list[Array]]:
         """The label that each probe gives each held-out image, a list entry for each draw."""

@@ -12,7 +12,10 @@ from torch import nn
 
 from ntxent.simclr.config import AugmentationConfig
 
-__all__ = ["build_recipe"]
+__all__ = ["TINY", "build_recipe"]
+
+# Pixels a side up to which cropping and blurring leave too little: digits are 8x8.
+TINY = 16
 
 
 def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.Module]:
@@ -22,9 +25,12 @@ def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> lis
         ValueError: the views would be larger than the images, or a recipe file is malformed.
         OSError: there is no such recipe file.
     """
-    if config.recipe == "affine":
+    recipe = config.recipe
+    if recipe == "auto":
+        recipe = "affine" if max(shape[1:]) <= TINY else "simclr"
+    if recipe == "affine":
         return _affine(config)
-    if config.recipe == "simclr":
+    if recipe == "simclr":
         return _simclr(config, shape)
     return _from_file(Path(config.recipe))
 
@@ -89,7 +95,8 @@ def _from_file(path: Path) -> list[nn.Module]:
     """``- Name: {argument: value}`` a step; names and arguments are those of kornia."""
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError(
-            f"augmentation.recipe: received {str(path)!r}, expected affine, simclr, or a YAML file"
+            f"augmentation.recipe: received {str(path)!r}, expected auto, affine, simclr, or a "
+            "YAML file"
         )
     try:
         listed = yaml.safe_load(path.read_text())

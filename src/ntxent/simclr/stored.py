@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.run_folder import RunFolder, atomic
 
-__all__ = ["config_from", "keep_config", "kept_config", "require_same"]
+__all__ = ["FREE", "config_from", "flat", "keep_config", "kept_config", "require_same"]
 
 # What says where a run is kept and how it is watched, but nothing of its result.
 FREE = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
@@ -50,7 +50,7 @@ def require_same(kept: TrainConfig, received: TrainConfig, run: RunFolder) -> No
     Raises:
         ValueError: they differ; says in what.
     """
-    old, new = dict(_flat(asdict(kept))), dict(_flat(asdict(received)))
+    old, new = dict(flat(asdict(kept))), dict(flat(asdict(received)))
     changed = [
         f"{name} was {old.get(name)!r}, received {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -72,9 +72,10 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested options by their dotted names."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -12,9 +12,10 @@ __all__ = ["AugmentationConfig"]
 class AugmentationConfig:
     """Augmentation: each view draws its own values, uniformly"""
 
-    recipe: str = "affine"
+    recipe: str = "auto"
     """affine: the seven choices from rotation to noise; simclr: random crop, flip, colour
-    distortion, blur; or a YAML file that lists kornia's augmentations."""
+    distortion, blur; auto: affine up to 16 pixels a side, else simclr; or a YAML file that lists
+    kornia's augmentations."""
     view_size: int | None = None
     """Side of the views of simclr, pixels; by default the side of the images."""
     strength: float = 1.0

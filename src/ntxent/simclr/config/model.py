@@ -12,9 +12,10 @@ __all__ = ["ModelConfig"]
 class ModelConfig:
     """Model: an encoder, and the MLP that projects its features for the loss"""
 
-    encoder: str = "digits"
-    """digits: four convolutions, for small images; any model of timm by name (resnet18, resnet50,
-    vit_small_patch16_224); or a module of your own, as package.module:Class."""
+    encoder: str = "auto"
+    """digits: four convolutions; any model of timm by name (resnet18, resnet50,
+    vit_small_patch16_224); a module of your own, as package.module:Class; auto: digits for views
+    of up to 16 pixels a side, else resnet18."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the encoder, for timm ({"pretrained": true}) or for your own class."""
     stem: Literal["auto", "imagenet", "cifar"] = "auto"

@@ -81,7 +81,8 @@ def open_folder(root: Path, config: DataConfig) -> Source:
     return replace(
         train,
         test=_relabelled(test, train.classes, held_out[0]),
-        names=None if train.names is None else [f"train/{name}" for name in train.names],
+        names=[f"train/{name}" for name in train.names or ()],
+        test_names=[f"{held_out[0].name}/{name}" for name in test.names or ()],
         skipped=skipped,
     )
 
@@ -124,7 +125,8 @@ def _open(scan: Scan, config: DataConfig) -> Source:
         images, kept = _decoded(scan.root, files, size, labels, scan.skipped)
         files = [files[index] for index in kept]
         _require_few(scan.root, scan.skipped, total, config.max_skipped)
-    return Source(images, None, classes, [str(file) for file in files], scan.skipped)
+    names = [str(file) for file in files]
+    return Source(images, None, classes, names, skipped=scan.skipped)
 
 
 def _default_size(sizes: list[tuple[int, int]]) -> int:

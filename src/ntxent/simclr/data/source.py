@@ -28,7 +28,7 @@ class Source:
         train: The images to learn from; all of them where ``test`` is None.
         test: The source's own held-out images.
         classes: The names of the labels 0, 1, …
-        names: The file of each image of ``train``, where it has one.
+        names, test_names: The file of each image of ``train`` and of ``test``.
         skipped: Files that are no usable images.
     """
 
@@ -36,6 +36,7 @@ class Source:
     test: Images | None = None
     classes: Sequence[str] = ()
     names: Sequence[str] | None = None
+    test_names: Sequence[str] | None = None
     skipped: list[Skipped] = field(default_factory=list)
 
 
