@@ -21,7 +21,7 @@ from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
 from ntxent.simclr.evaluate import Evaluation, Score
 from ntxent.simclr.export import write_onnx, write_safetensors
 from ntxent.simclr.features import RawPixels, describe_all
-from ntxent.simclr.loggers import configured_loggers, tensorboard_logger
+from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
 from ntxent.simclr.module import COLUMNS, SimCLR
 from ntxent.simclr.online_knn import OnlineKNN
@@ -85,12 +85,13 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             if not processes.first:
                 return None
             _record(run, data)  # with the files that turned out to be damaged
-            write_safetensors(model.encoder, run.encoder)
+            encoder = deepcopy(model.encoder)  # without what torch.compile has attached to it
+            write_safetensors(encoder, run.encoder)
             if config.onnx:
-                write_onnx(deepcopy(model.encoder).cpu(), model.views.shape, run.onnx)
+                write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
 
             trained = perf_counter()
-            encoders = {"encoder": model.encoder, "untrained_encoder": untrained}
+            encoders = {"encoder": encoder, "untrained_encoder": untrained}
             scores = _evaluate(evaluation, data, encoders, model.views.shape)
             seconds = {
                 "prepare": prepared - started,
@@ -117,6 +118,7 @@ def _record(run: RunFolder, data: ImageData) -> None:
 
 def _find(config: TrainConfig, processes: Processes) -> tuple[TrainConfig, RunFolder]:
     share_of(config.batch_size, processes.size)
+    require_loggers(config)
     return find_run(config)
 
 
