@@ -17,10 +17,11 @@ ARROWS = {
     "cli": {"commands", "simclr", "report", "diagnosis", "trajectory", "logs", "bounds"}
     | {"functional", "engines", "measures", "analysis", "monitor"},
     "commands": {"commands", "simclr", "report", "diagnosis", "trajectory", "logs", "bounds"}
-    | {"functional", "engines", "measures", "analysis", "monitor"},
-    "simclr": {"simclr", "losses", "diagnosis", "bounds", "measures", "monitor", "report"},
+    | {"functional", "engines", "measures", "analysis", "monitor", "distributed"},
+    "simclr": {"simclr", "losses", "diagnosis", "bounds", "measures", "monitor", "report"}
+    | {"gradient_cache"},
     "monitor": {"bounds", "diagnosis", "measures"},
-    "analysis": {"bounds", "diagnosis", "measures", "primitive", "engines"},
+    "analysis": {"bounds", "diagnosis", "measures", "primitive", "engines", "distributed"},
     "losses": {"functional", "distributed"},
     "compat": {"functional", "checks", "primitive"},
     "functional": {"engines", "checks", "distributed"},
@@ -29,7 +30,7 @@ ARROWS = {
     "primitive": {"engines"},
     "distributed": {"distributed", "engines", "primitive"},
     "engines": {"engines"},
-    "measures": {"engines", "primitive"},
+    "measures": {"engines", "primitive", "distributed"},
     "diagnosis": {"bounds"},
     "trajectory": {"bounds", "diagnosis"},
     "logs": {"logs", "bounds", "diagnosis", "trajectory"},

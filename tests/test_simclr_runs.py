@@ -120,6 +120,18 @@ def test_a_run_is_stopped_as_often_as_you_like(tmp_path, whole):
     assert train(config) == (run, summary)
 
 
+def test_what_watches_a_run_continues_with_it(tmp_path, whole):
+    """Measuring neighbours after each epoch changes nothing of the training."""
+    evaluation = replace(CONFIG.evaluation, knn_every=1)
+    config = replace(CONFIG, name="a", folder=str(tmp_path), evaluation=evaluation, resume="auto")
+    with at_step(6, send(signal.SIGTERM)), pytest.raises(Terminated):
+        train(config)
+    run, summary = train(config)
+    assert run.metrics.read_bytes() == whole[0].metrics.read_bytes()
+    assert [epoch for epoch, _ in summary["knn"]] == [1, 2]
+    assert summary["knn"][-1][1] == pytest.approx(summary["evaluation"]["encoder"]["knn"]["mean"])
+
+
 def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole):
     run = RunFolder(tmp_path / "a")
     run.path.mkdir()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from ntxent.commands._given import data_config, group
+from ntxent.commands._processes import first
 from ntxent.simclr import DataConfig, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def run(options: Any, given: Any) -> int:
     share = options.finetune
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"finetune: received {share}, expected a share above 0 and at most 1")
+    if not first():
+        return 0
 
     from dataclasses import replace
 

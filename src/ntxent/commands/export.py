@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="Run folder.")
+    parser.add_argument("run_folder", type=str, metavar="run", help="Folder of a finished run.")
     parser.add_argument(
         "--onnx", type=Path | None, help="File of the whole computation, images to features."
     )
@@ -21,10 +21,10 @@ def run(options: Any) -> int:
         raise ValueError("export: received no file, expected --onnx PATH or --safetensors PATH")
 
     from ntxent.simclr.export import write_onnx, write_safetensors
-    from ntxent.simclr.run_folder import RunFolder
-    from ntxent.simclr.trained import trained_encoder
+    from ntxent.simclr.trained_run import TrainedRun
 
-    encoder, shape = trained_encoder(RunFolder(options.run))
+    model = TrainedRun(options.run_folder).model
+    encoder, shape = model.encoder, model.views.shape
     axes = ", ".join(map(str, shape))
     if options.onnx is not None:
         write_onnx(encoder, shape, options.onnx)

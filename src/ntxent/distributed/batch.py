@@ -108,6 +108,10 @@ class Alone:
         """The sum over the ranks, differentiable."""
         return part
 
+    def largest(self, part: Tensor) -> Tensor:
+        """The elementwise maximum over the ranks, without gradient."""
+        return part
+
     def replicated(self, value: Tensor) -> Tensor:
         """``value``, equal on all ranks, with an equal gradient on all: that of the loss."""
         return value
@@ -226,6 +230,9 @@ class Shared(Alone):
     def total(self, part: Tensor) -> Tensor:
         total: Tensor = _Total.apply(part, self.group)
         return total
+
+    def largest(self, part: Tensor) -> Tensor:
+        return self.group.all_reduce(part, dist.ReduceOp.MAX)
 
     def replicated(self, value: Tensor) -> Tensor:
         same: Tensor = _Replicated.apply(value, self.group)

@@ -70,11 +70,11 @@ class Group:
         parts = self.all_gather(padded)
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
-    def all_reduce(self, tensor: Tensor) -> Tensor:
-        """The sum over the ranks."""
+    def all_reduce(self, tensor: Tensor, by: Any = dist.ReduceOp.SUM) -> Tensor:
+        """The sum, or another reduction, over the ranks."""
         total = tensor.clone(memory_format=torch.contiguous_format)
         with self.watched("all_reduce"):
-            dist.all_reduce(total, group=self.handle)
+            dist.all_reduce(total, by, group=self.handle)
         return total
 
     def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:

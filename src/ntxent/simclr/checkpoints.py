@@ -75,12 +75,12 @@ class Checkpoints(Checkpoint):
         self.order: dict[str, Any] | None = None
         self.mid_epoch = False
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.stop.listen()  # Lightning has just put its own handlers in place, and restores ours
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = self.last = perf_counter()
         self.stop.defer = True
+        # Lightning has put its own handlers in place, and restores ours at the end. The one for
+        # SIGTERM starts a collective operation from wherever each process is: they would wait.
+        self.stop.listen()
         loader = _resumable(trainer)
         if self.mid_epoch and self.order is not None and loader is not None:
             # Lightning would do this, but not once the number of steps was asked for.

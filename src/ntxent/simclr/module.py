@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from ntxent import bounds
+from ntxent.gradient_cache import gradcache
 from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
@@ -52,19 +54,19 @@ class SimCLR(LightningModule):
         self.monitor = HealthMonitor(*self.setting)
         if config.channels_last:
             self.encoder.to(memory_format=torch.channels_last)
-        self.embed = torch.compile(self.forward) if config.compile else self.forward
+        if config.compile:
+            self.encoder.compile()
+            self.head.compile()
 
     def forward(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.head(self.encoder(images))
         return embeddings
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
-        # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
-        views = torch.cat(self.views(images, self._rows(), self.config.batch_size))
+        views = self.views(images, self._rows(), self.config.batch_size)
         if self.config.channels_last:
-            views = views.contiguous(memory_format=torch.channels_last)
-        z1, z2 = self.embed(views).chunk(2)
-        loss, stats = self._finite_loss(z1, z2)
+            views = tuple(view.contiguous(memory_format=torch.channels_last) for view in views)
+        loss, stats = self._step(*views) if self.config.gradcache is None else self._cached(*views)
         value = loss.item()
         self.log_dict(
             {
@@ -80,6 +82,46 @@ class SimCLR(LightningModule):
         )
         self.monitor.update(value, stats)
         return loss
+
+    def _step(self, first: Tensor, second: Tensor) -> tuple[Tensor, Any]:
+        # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
+        return self._finite_loss(*self(torch.cat([first, second])).chunk(2))
+
+    def _cached(self, first: Tensor, second: Tensor) -> tuple[Tensor, Any]:
+        """The same in chunks that fit in memory; gradients are in place when this returns."""
+        self.zero_grad()
+        loss, stats = gradcache(
+            self,
+            (first, second),
+            self._finite_loss,
+            chunk_size=self.config.gradcache or 1,
+            scaler=getattr(self.trainer.precision_plugin, "scaler", None),
+        )
+        if self.trainer.world_size > 1:
+            self._average_gradients()
+        return loss, stats
+
+    def _average_gradients(self) -> None:
+        """What DDP does in its one backward pass, after those of all chunks."""
+        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        parts = torch.split(flat / self.trainer.world_size, [g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def on_fit_start(self) -> None:
+        wrapped = self.trainer.strategy.model
+        if self.config.gradcache is not None and isinstance(wrapped, DistributedDataParallel):
+            wrapped.require_backward_grad_sync = False
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.config.gradcache is None:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, *args: Any) -> None:
+        if self.config.gradcache is None:
+            super().optimizer_zero_grad(*args)
 
     def _rows(self) -> slice:
         """The rows of the batch that this process has."""

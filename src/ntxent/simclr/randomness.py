@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_states", "set_random_states"]
+__all__ = ["random_states", "seed_all", "set_random_states"]
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch.
+
+    Lightning's ``seed_everything`` also leaves the seed in the environment, and with several
+    processes seeds once more when the weights are there, unlike with one.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def random_states() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from lightning import Callback, seed_everything
+from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -21,7 +21,7 @@ from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
 from ntxent.simclr.evaluate import Evaluation, Score
 from ntxent.simclr.export import write_onnx, write_safetensors
 from ntxent.simclr.features import RawPixels, describe_all
-from ntxent.simclr.loggers import configured_loggers, tensorboard_logger
+from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
 from ntxent.simclr.module import COLUMNS, SimCLR
 from ntxent.simclr.online_knn import OnlineKNN
@@ -29,6 +29,7 @@ from ntxent.simclr.opening import find_run, open_run
 from ntxent.simclr.order import share_of
 from ntxent.simclr.processes import Processes, joined
 from ntxent.simclr.progress import LiveHealth, PlainHealth
+from ntxent.simclr.randomness import seed_all
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.stopping import Stop, stoppable
 from ntxent.simclr.summary import summarise
@@ -65,7 +66,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         if config.resume is not None and run.summary.exists():
             return (run, json.loads(run.summary.read_text())) if processes.first else None
 
-        seed_everything(config.seed, verbose=False)
+        seed_all(config.seed)
         data = ImageData(config.data, config.batch_size)
         evaluation = Evaluation.of(data, config.evaluation)
         online = OnlineKNN.of(data, config.evaluation)
@@ -84,12 +85,13 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             if not processes.first:
                 return None
             _record(run, data)  # with the files that turned out to be damaged
-            write_safetensors(model.encoder, run.encoder)
+            encoder = deepcopy(model.encoder)  # without what torch.compile has attached to it
+            write_safetensors(encoder, run.encoder)
             if config.onnx:
-                write_onnx(deepcopy(model.encoder).cpu(), model.views.shape, run.onnx)
+                write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
 
             trained = perf_counter()
-            encoders = {"encoder": model.encoder, "untrained_encoder": untrained}
+            encoders = {"encoder": encoder, "untrained_encoder": untrained}
             scores = _evaluate(evaluation, data, encoders, model.views.shape)
             seconds = {
                 "prepare": prepared - started,
@@ -116,6 +118,7 @@ def _record(run: RunFolder, data: ImageData) -> None:
 
 def _find(config: TrainConfig, processes: Processes) -> tuple[TrainConfig, RunFolder]:
     share_of(config.batch_size, processes.size)
+    require_loggers(config)
     return find_run(config)
 
 

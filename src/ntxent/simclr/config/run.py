@@ -40,6 +40,8 @@ class TrainConfig:
     """Device; auto takes CUDA where there is one, else the CPU."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Type of the encoder's arithmetic; weights and the loss stay in float32, fp16 needs CUDA."""
+    gradcache: int | None = None
+    """Views embedded at a time, exact for any batch size; batch normalisation sees only those."""
     compile: bool = False
     """Compile encoder and head with torch.compile."""
     channels_last: bool = False
@@ -63,6 +65,8 @@ class TrainConfig:
         require(self.batch_size >= 2, "batch_size", self.batch_size, contrast)
         seconds = self.checkpoint_seconds
         require(0 <= seconds < math.inf, "checkpoint_seconds", seconds, "a number >= 0")
+        chunk = self.gradcache
+        require(chunk is None or chunk >= 2, "gradcache", chunk, "an integer >= 2, or null")
         for logger in self.loggers:
             described = isinstance(logger.get("class_path"), str)
             require(described, "loggers", logger, "class_path, and init_args if it has any")
