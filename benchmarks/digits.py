@@ -156,7 +156,8 @@ def table(rows: list[Row]) -> Table:
     title = (
         f"Digits, {rows[0]['steps']} steps, accuracy in %, mean ± deviation of {len(seeds)} seeds"
     )
-    shown = Table("contender", title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("contender", no_wrap=True)
     for name in (*MEASURES, "ms a step", "s a run"):
         shown.add_column(name, justify="right")
     for name in dict.fromkeys(row["contender"] for row in rows):
