@@ -109,6 +109,17 @@ def test_a_stopped_run_ends_as_the_whole_one(tmp_path, whole, step, signum):
     assert_same(run, whole[0])
 
 
+def test_a_signal_after_the_last_checkpoint_is_heard(tmp_path, whole, monkeypatch):
+    config = replace(CONFIG, name="a", folder=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsFile, "on_train_end", lambda *args: send(signal.SIGTERM)())
+        with pytest.raises(Terminated) as stop:
+            train(config)
+    assert "the checkpoint of step 10 is kept" in stop.value.message
+    assert not RunFolder(tmp_path / "a").summary.exists()
+    assert_same(train(replace(config, resume="auto"))[0], whole[0])
+
+
 def test_a_run_is_stopped_as_often_as_you_like(tmp_path, whole):
     config = replace(CONFIG, name="a", folder=str(tmp_path), resume="auto")
     for step in (2, 7, 9):
@@ -228,7 +239,7 @@ def test_weights_that_are_not_finite_do_not_replace_a_checkpoint(tmp_path):
     original = MetricsFile.on_train_batch_end
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MetricsFile, "on_train_batch_end", spoil)
-        with pytest.raises(FloatingPointError, match=r"encoder\.0\.weight are no longer finite"):
+        with pytest.raises(FloatingPointError, match=r"encoder\.0\.weight is no longer finite"):
             train(config)
     state = torch.load(tmp_path / "a/checkpoint.ckpt", weights_only=True)
     assert state["global_step"] == 2

@@ -114,10 +114,10 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         started = perf_counter()
-        for name, weight in trainer.lightning_module.named_parameters():
-            if not weight.isfinite().all():
+        for name, value in trainer.lightning_module.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
                 raise FloatingPointError(
-                    f"step {trainer.global_step}: weights of {name} are no longer finite"
+                    f"step {trainer.global_step}: {name} is no longer finite in the model"
                 )
         if self.metrics is not None:
             self.metrics.sync()
@@ -163,6 +163,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._leave()
+        if self.stop.received is not None:  # after the last checkpoint
+            raise self.stop.exception()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         self._leave()
