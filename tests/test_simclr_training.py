@@ -24,7 +24,10 @@ from ntxent.simclr.model import DigitsEncoder
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.training import train
 
-FILES = {"config.yaml", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors", "summary.json"}
+FILES = {
+    *("config.yaml", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors", "summary.json"),
+    *("report", "report.html"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "diagnose", "analyze", "bounds", "engines")
+COMMANDS = ("train", "report", "explore", "diagnose", "analyze", "bounds", "engines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

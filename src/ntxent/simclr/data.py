@@ -1,5 +1,7 @@
 """Handwritten digits: the images to learn from, and a held-out part that training never sees."""
 
+from typing import Any
+
 import torch
 from lightning import LightningDataModule
 from sklearn.datasets import load_digits
@@ -61,3 +63,9 @@ class DigitsData(LightningDataModule):
         images = _Images(self.train_images.to(device))
         batches = BatchSampler(RandomSampler(images), self.batch_size, drop_last=True)
         return DataLoader(images, sampler=batches, batch_size=None)
+
+    def held_out_samples(self) -> tuple[Tensor, Any, list[str], dict[str, Any]]:
+        """Held-out images, their labels, the names of the classes, and the data in numbers."""
+        counts = {"train": len(self.train_images), "held_out": len(self.test_images)}
+        names = [str(digit) for digit in range(10)]
+        return self.test_images, self.test_labels, names, {"name": "digits", **counts}

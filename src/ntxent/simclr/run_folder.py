@@ -40,6 +40,15 @@ class RunFolder:
     def summary(self) -> Path:
         return self.path / "summary.json"
 
+    @property
+    def recording(self) -> Path:
+        """What the report shows beyond the metrics; see :mod:`ntxent.simclr.recording`."""
+        return self.path / "report"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
         """Make the folder; with ``overwrite``, remove what an earlier run wrote, nothing else.
@@ -66,8 +75,10 @@ class RunFolder:
             raise OSError(
                 f"run folder {run.path} cannot be made: {error.strerror}; choose another --folder"
             ) from error
-        shutil.rmtree(run.tensorboard, ignore_errors=True)
-        for file in (run.summary, run.config, run.metrics, run.checkpoint, run.encoder):
+        for folder_of_files in (run.tensorboard, run.recording):
+            shutil.rmtree(folder_of_files, ignore_errors=True)
+        files = (run.config, run.metrics, run.checkpoint, run.encoder, run.report)
+        for file in (run.summary, *files):
             file.unlink(missing_ok=True)
         return run
 

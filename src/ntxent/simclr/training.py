@@ -19,11 +19,13 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from safetensors.torch import save
 
+from ntxent.report import write_report
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import DigitsData
 from ntxent.simclr.evaluate import Evaluation, Score, describe
 from ntxent.simclr.module import SimCLR
 from ntxent.simclr.progress import LiveHealth, PlainHealth
+from ntxent.simclr.recording import Recorder, record_samples
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.summary import summarise
 
@@ -70,6 +72,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
         path.write_bytes(save(model.encoder.state_dict()))
 
     trained = perf_counter()
+    record_samples(run.recording, partial(describe, model.encoder), *data.held_out_samples())
     scores = _evaluate(evaluation, data, {"encoder": model.encoder, "untrained_encoder": untrained})
     finished = perf_counter()
 
@@ -83,6 +86,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
     summary = summarise(config, run.metrics, seconds, device, scores, model.monitor.warnings)
     with atomic(run.summary) as path:
         path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_report([run.path], run.report)
     return run, summary
 
 
@@ -115,7 +119,7 @@ def _trainer(config: TrainConfig, run: RunFolder, accelerator: str, console: Con
             CSVLogger(run.path, name="", version=""),
             TensorBoardLogger(run.path, name="", version=run.tensorboard.name),
         ],
-        callbacks=[health],
+        callbacks=[health, Recorder(run.recording)],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,

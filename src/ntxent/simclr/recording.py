@@ -1,0 +1,198 @@
+"""What a run leaves for its report, beyond the numbers of every step: ``<run>/report/``.
+
+measures.csv       at some two dozen steps, dense at first: how the embeddings of that step's own
+                   batch lie on the sphere, its largest gradient, the seconds since the start
+similarities.json  histograms of the cosines at the first, the middle and the last of these steps
+views.npz          ``pairs`` uint8 ``[n, 2, H, W, C]``: pairs of views as the model saw them
+samples.npz        held-out images: ``features`` ``[n, f]``, ``labels``, ``thumbnails``, ``classes``
+data.json          how many images, of which size and class
+
+Everything is bounded: 1,000 samples of 32×32 pixels, 8 pairs of 96×96. Nothing random is drawn, so
+a run is the same with and without it.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
+
+from ntxent import measures
+from ntxent.losses import NTXentLoss
+
+__all__ = ["Recorder", "moments", "record_samples"]
+
+MOMENTS = 24
+PAIRS, PAIR_SIDE = 8, 96
+SAMPLES, SAMPLE_SIDE = 1000, 32
+
+
+def moments(steps: int, count: int = MOMENTS) -> list[int]:
+    """Steps to look at, the first and the last among them; gaps grow linearly.
+
+    >>> moments(300, 6)
+    [0, 12, 48, 108, 191, 299]
+    >>> moments(1)
+    [0]
+    """
+    return sorted({round((steps - 1) * (k / (count - 1)) ** 2) for k in range(count)})
+
+
+class Recorder(Callback):
+    """Looks at what the head received and returned in the steps that :func:`moments` names.
+
+    The module has ``views``, ``head`` and ``config.temperature``; a batch of N images makes the 2N
+    rows that the head sees, first views first. In all other steps nothing is done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started = 0.0
+        self.due: list[int] = []
+        self.seen: dict[str, Any] = {}
+        self.hooks: list[Any] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.folder.mkdir(exist_ok=True)
+            self.due = moments(int(trainer.estimated_stepping_batches))
+            self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
+            self.started = perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        self.seen = {}
+        if trainer.global_step in self.due and not self.hooks:
+            for name in ("views", "head"):
+                self.hooks.append(getattr(pl_module, name).register_forward_hook(self._see(name)))
+
+    def _see(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, received: tuple[Tensor, ...], returned: Any) -> None:
+            self.seen[name] = (received[0], returned)
+
+        return hook
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        while self.hooks:
+            self.hooks.pop().remove()
+        if "head" not in self.seen:
+            return
+        step = trainer.global_step - 1
+        features, embeddings = (rows.detach().float() for rows in self.seen["head"])
+        if len(embeddings) < 2 * len(batch) or not embeddings.isfinite().all():
+            return
+        z1, z2 = embeddings[: len(batch)], embeddings[len(batch) : 2 * len(batch)]
+        row = {
+            "step": step,
+            "epoch": trainer.current_epoch,
+            "seconds": round(perf_counter() - self.started, 3),
+            **_measure(z1, z2, features, pl_module.config.temperature),
+        }
+        _append(self.folder / "measures.csv", row)
+        if step in (self.due[0], self.middle, self.due[-1]):
+            self._keep_histogram(step, z1, z2)
+        if not (self.folder / "views.npz").exists() and "views" in self.seen:
+            _keep_views(self.folder / "views.npz", self.seen["views"][1])
+
+    def _keep_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
+        path = self.folder / "similarities.json"
+        kept = json.loads(path.read_text()) if path.exists() else []
+        kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**17)._asdict()})
+        path.write_text(json.dumps(kept))
+
+
+def _measure(z1: Tensor, z2: Tensor, features: Tensor, temperature: float) -> dict[str, float]:
+    unit = normalize(torch.cat([z1, z2])).requires_grad_()
+    with torch.enable_grad():
+        loss = NTXentLoss(temperature)(*unit.chunk(2))
+    (gradient,) = torch.autograd.grad(loss, unit)
+    return {
+        "loss": loss.item(),
+        "alignment": measures.alignment(z1, z2),
+        "uniformity": (measures.uniformity(z1) + measures.uniformity(z2)) / 2,
+        "effective_rank": measures.effective_rank(torch.cat([z1, z2])),
+        "feature_rank": measures.effective_rank(features),
+        "contrastive_accuracy": measures.contrastive_accuracy(z1, z2),
+        "gradient": float(gradient.norm(dim=1).sum()),
+    }
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _pixels(images: Tensor, side: int) -> NDArray[np.uint8]:
+    """Images ``[n, C, H, W]`` as uint8 ``[n, H, W, C]`` no larger than ``side``.
+
+    Those that leave [0, 1], as normalised ones do, are stretched to it, all by the same factor.
+    """
+    images = images.detach().float().cpu()
+    largest = max(images.shape[2:])
+    if largest > side:
+        images = interpolate(images, scale_factor=side / largest, mode="area")
+    low, high = images.amin(), images.amax()
+    if low < 0 or high > 1:
+        images = (images - low) / (high - low)
+    return (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _keep_views(path: Path, views: Sequence[Tensor]) -> None:
+    first, second = (view[:PAIRS] for view in views[:2])
+    both = _pixels(torch.cat([first, second]), PAIR_SIDE)
+    np.savez_compressed(path, pairs=np.stack(np.split(both, 2), axis=1))
+
+
+class _Samples(NamedTuple):
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    thumbnails: NDArray[np.uint8]
+    classes: NDArray[np.str_]
+
+
+def record_samples(
+    folder: Path,
+    describe: Callable[[Tensor], NDArray[Any]],
+    images: Tensor,
+    labels: NDArray[Any],
+    classes: Sequence[str],
+    data: Mapping[str, Any],
+) -> None:
+    """Keep features and thumbnails of held-out images ``[n, C, H, W]``, evenly drawn from them.
+
+    Args:
+        folder: That of the :class:`Recorder`.
+        describe: Images to features ``[n, f]``.
+        images: The held-out images.
+        labels: ``[n]``, index of the class of each.
+        classes: Their names.
+        data: What ``data.json`` says beside the size of an image and the count of each class.
+    """
+    folder.mkdir(exist_ok=True)
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLES)).round())
+    index = torch.from_numpy(chosen.astype(int))
+    kept = _Samples(
+        describe(images[index]).astype(np.float32),
+        np.asarray(labels)[index.numpy()].astype(np.int64),
+        _pixels(images[index], SAMPLE_SIDE),
+        np.array([str(name) for name in classes]),
+    )
+    np.savez_compressed(folder / "samples.npz", **kept._asdict())
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    summary = {**data, "shape": list(images.shape[1:]), "classes": list(map(str, classes))}
+    (folder / "data.json").write_text(json.dumps({**summary, "held_out_counts": counts}))
