@@ -33,7 +33,7 @@ def refused(capsys, *argv):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("", "one of {train,report,explore,diagnose,analyze,bounds,engines}"),
+        ("", "one of {train,report,explore,diagnose,analyze"),
         ("nonsense", "invalid choice: 'nonsense'"),
         ("train --nonsense 3", "unrecognized arguments: --nonsense 3"),
         ("train --batch 3", "unrecognized arguments: --batch 3"),

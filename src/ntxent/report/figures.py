@@ -94,7 +94,7 @@ def curve(name: str, thinned: Thinned, colour: str, **more: Any) -> list[dict[st
     behind = []
     if thinned.per_point > 1:
         label = f"{name}, smallest to largest"
-        behind = band(label, thinned.low, thinned.high, colour, legend="legend", **more)
+        behind = band(label, thinned.low, thinned.high, colour, grid=more.get("grid", 0))
         for trace in behind:
             trace["line"] = {"width": 0}
     return [*behind, line(name, thinned.mean, colour, smooth=True, **more)]
@@ -254,7 +254,9 @@ def _accuracy(run: Run) -> Figure | None:
     measured = run.measures
     if not {"step", "contrastive_accuracy", "loss"} <= set(measured):
         return None
-    proven = bounds.top1_share(np.maximum(np.nan_to_num(measured["loss"]), 0))
+    proven = bounds.top1_share(
+        np.where(measured["loss"] >= 0, measured["loss"], np.inf).clip(0, 1e3)
+    )
     top = 100 * measured["contrastive_accuracy"]
     dots = {"mode": "lines+markers", "marker": {"size": 5}}
     data = [line("measured", top, "green", hovertemplate="%{y:.1f} %", **dots)]

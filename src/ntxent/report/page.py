@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ntxent.diagnosis.report import plain
 from ntxent.report.palette import PALETTES
 from ntxent.report.typesetting import typeset
 
@@ -62,7 +63,7 @@ def write_page(
         policy=_policy(code),
         style=Markup(_style()),
         code=[Markup(part) for part in code],
-        data=Markup(embedded(data)),
+        data=Markup(embedded(plain(data))),
     )
     partial = out.with_name(f"{out.name}.partial")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -239,10 +238,8 @@ def _table(path: Path) -> dict[str, Array]:
     return {name: np.array([row[name] for row in rows]) for name in reader.fieldnames or ()}
 
 
-def _numbers(row: Mapping[str, str | None]) -> dict[str, float] | None:
+def _numbers(row: Mapping[str, Any]) -> dict[str, float] | None:
     try:
-        return {
-            name: float(value if value is not None else math.nan) for name, value in row.items()
-        }
+        return {name: float(value) for name, value in row.items()}
     except (TypeError, ValueError):
         return None

@@ -13,6 +13,7 @@ from ntxent.report.source import Run
 __all__ = [
     "HEADLINES",
     "REPRESENTATIONS",
+    "TONES",
     "Story",
     "certified_share",
     "classifier",
@@ -22,13 +23,13 @@ __all__ = [
 ]
 
 HEADLINES = {
-    "impossible": "This loss is not possible under the stated convention",
-    "at_floor": "At the floor: next to nothing is left to gain",
-    "learning": "Training works",
-    "at_chance": "No better than guessing",
-    "collapsed": "Collapsed: all embeddings point the same way",
-    "above_chance": "Worse than guessing",
-    "degenerate": "One pair has nothing to be told from",
+    "impossible": "Not possible as stated",
+    "at_floor": "At the floor",
+    "learning": "Learning",
+    "at_chance": "At chance",
+    "collapsed": "Collapsed",
+    "above_chance": "Above chance",
+    "degenerate": "Nothing to contrast",
 }
 TONES = {
     "at_floor": "good",

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.diagnosis.report import plain
+from ntxent.diagnosis import conventions, verdict
+from ntxent.diagnosis.report import COLLAPSED, PAIRED, plain
 from ntxent.report.comparison import comparison, differences
 from ntxent.report.embeddings import analysis_page
 from ntxent.report.figures import Figure, figures
@@ -16,7 +16,7 @@ from ntxent.report.gallery import neighbours, view_pairs
 from ntxent.report.page import write_page
 from ntxent.report.palette import PALETTES
 from ntxent.report.source import UNTOLD, Convention, Given, Run, read_run
-from ntxent.report.words import REPRESENTATIONS, classifier, percent, tell
+from ntxent.report.words import HEADLINES, REPRESENTATIONS, TONES, classifier, percent, tell
 
 __all__ = ["Tile", "write_analysis", "write_explorer", "write_report"]
 
@@ -257,16 +257,38 @@ def write_explorer(out: str | Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    variants = {name: row.title for name, row in VARIANTS.items()}
-    write_page(
-        Path(out),
-        "explorer.html",
-        {"figures": {}, "palettes": PALETTES},
-        ["page.js", "bounds.js", "diagnosis.js", "explorer.js"],
-        variants=variants,
-        theorems=_theorems(),
-        example={"batch_size": 512, "temperature": 0.5, "loss": 5.02, "chance": bounds.chance(512)},
-    )
+    variants = {
+        name: {"title": row.title, "theorem": row.theorem, "queued": row.queued}
+        for name, row in VARIANTS.items()
+    }
+    data = {
+        "figures": {},
+        "palettes": PALETTES,
+        "variants": variants,
+        "headlines": HEADLINES,
+        "tones": TONES,
+        "diagnosis": _constants(),
+    }
+    scripts = ["page.js", "bounds.js", "diagnosis.js", "explorer.js"]
+    write_page(Path(out), "explorer.html", data, scripts, variants=variants, theorems=_theorems())
+
+
+def _constants() -> dict[str, Any]:
+    """The thresholds of a diagnosis and the other conventions it looks at."""
+    return {
+        "at_floor": verdict.AT_FLOOR,
+        "at_chance": verdict.AT_CHANCE,
+        "decimals": verdict.DECIMALS,
+        "bfloat16": verdict.BFLOAT16,
+        "float32": verdict.FLOAT32,
+        "collapsed": COLLAPSED,
+        "paired": PAIRED,
+        "ranks": conventions.RANKS,
+        "temperatures": conventions.TEMPERATURES,
+        "queues": conventions.QUEUES,
+        "bases": conventions.BASES,
+        "factors": conventions.FACTORS,
+    }
 
 
 def write_analysis(analysis: Mapping[str, Any], files: tuple[str, str], out: str | Path) -> None:
