@@ -3,8 +3,12 @@
 import base64
 import json
 import re
+import shutil
+import struct
 import sys
 from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +63,6 @@ def report(*argv):
     """The page that a command line writes beside the first run or to -o."""
     assert main(["report", *map(str, argv)]) == 0
     named = [str(argument) for argument in argv]
-    from pathlib import Path
 
     if "-o" in named:
         return Page(Path(named[named.index("-o") + 1]))
@@ -490,3 +493,18 @@ def test_the_page_of_two_files_by_analyze(tmp_path, monkeypatch, capsys):
 def test_write_report_returns_the_figures(run, tmp_path):
     made = write_report([run], tmp_path / "page.html")
     assert made["figures"]["loss"]["data"][0]["name"] == "loss"
+
+
+@pytest.mark.skipif(
+    shutil.which("chromium") is None or find_spec("kaleido") is None,
+    reason="needs kaleido, and chromium for it to draw in",
+)
+def test_png_files_are_drawn_for_slides(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", shutil.which("chromium"))
+    made = figures(read_run(run))
+    chosen = {name: made[name] for name in ("loss", "similarities")}
+    for file in map(Path, slides.write_slides(chosen, tmp_path / "slides")):
+        image = file.read_bytes()
+        assert image.startswith(b"\x89PNG")
+        assert struct.unpack(">II", image[16:24]) == (2560, 1440)
+        assert len(image) > 20_000  # not an empty canvas
