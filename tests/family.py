@@ -32,6 +32,8 @@ class Member:
     views: int = 2
     negatives: bool = False
     """Whether there is a further block."""
+    queue: bool = False
+    """Among several processes, whether all have the whole of that block."""
     trained: int | None = None
     """How many of the blocks, from the first, get a gradient; None for all."""
     variant: str | None = None
@@ -228,6 +230,7 @@ MEMBERS = {
         module(MoCoLoss, pair, state=queue, sizes=(1, 1)),
         queue_only,
         negatives=True,
+        queue=True,
         trained=1,
         variant="moco",
     ),

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 
 import numpy as np
@@ -129,6 +130,28 @@ def test_npy_is_mapped_and_never_written_to(folder):
 def test_a_colon_in_the_name_of_a_file_is_a_colon(folder):
     np.save("a.npy:b.npy", Z1.numpy())
     assert torch.equal(read_embeddings("a.npy:b.npy"), Z1)
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_work_and_give_the_same_answer(folder):
+    for name, z in zip(("a.npy", "b.npy"), views("clustered", 5000, 8), strict=True):
+        np.save(folder / name, z.numpy())
+    command = ["ntxent", "analyze", "a.npy", "b.npy", "-t", "0.1", "--json"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    one, two = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", *start, *command], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for start in ([], launcher)
+    )
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if isinstance(value, float) or name.endswith("interval"):
+            assert two[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
+        else:
+            assert two[name] == value, name
 
 
 def test_the_table_says_what_was_measured_and_what_is_proven(command):

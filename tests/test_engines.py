@@ -17,13 +17,21 @@ ENGINES = [e.name for e in engines.status() if e.available and ({"*", "cpu"} & {
 
 
 def naive(x, y, scale, x_ids, y_ids, target):
-    logits = scale * x @ (x if y is None else y).T
-    logit = logits.gather(1, target.clamp(min=0)[:, None])[:, 0].masked_fill(target < 0, 0.0)
-    same = x_ids[:, None] == (x_ids if y_ids is None else y_ids)
-    return logits.masked_fill(same, -math.inf).logsumexp(1) - logit, logit
+    def one_way(x, y, x_ids, y_ids, target):
+        logits = scale * x @ y.T
+        logit = logits.gather(1, target.clamp(min=0)[:, None])[:, 0].masked_fill(target < 0, 0.0)
+        same = x_ids[:, None] == y_ids
+        return logits.masked_fill(same, -math.inf).logsumexp(1) - logit, logit
+
+    y, y_ids = (x, x_ids) if y is None else (y, y_ids)
+    rows = one_way(x, y, x_ids, y_ids, target[: len(x)])
+    if len(target) == len(x):
+        return rows
+    columns = one_way(y, x, y_ids, x_ids, target[len(x) :])
+    return tuple(map(torch.cat, zip(rows, columns, strict=True)))
 
 
-def problem(m, k, d, dtype=torch.float64, classes=None, seed=0):
+def problem(m, k, d, dtype=torch.float64, classes=None, seed=0, both_ways=False):
     """Arguments of the primitive; ``k=None`` is self-similarity; few classes exclude many pairs."""
     rng = torch.Generator().manual_seed(seed)
 
@@ -34,19 +42,23 @@ def problem(m, k, d, dtype=torch.float64, classes=None, seed=0):
     x = torch.nn.functional.normalize(torch.randn(m, d, generator=rng, dtype=torch.float64))
     y = None if k is None else torch.randn(k, d, generator=rng, dtype=torch.float64)
     target = torch.randint(-1, k or m, (m,), generator=rng)
+    if both_ways:
+        target = torch.cat([target, torch.randint(-1, m, (k,), generator=rng)])
     y_ids = None if k is None else ids(k)
     return x.to(dtype), None if y is None else y.to(dtype), ids(m), y_ids, target
 
 
-SHAPES = [(1, 1), (2, None), (7, 5), (5, 7), (257, None), (300, None), (40, 2100), (600, 260)]
+# m anchors, k candidates (None: the anchors), whether the candidates are anchors too
+ONE_WAY = [(1, 1), (2, None), (7, 5), (5, 7), (257, None), (300, None), (40, 2100), (600, 260)]
+SHAPES = [(m, k, False) for m, k in ONE_WAY] + [(m, k, True) for m, k in ONE_WAY if k]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("scale", [0.1, 2.0, 60.0, 200.0, 2000.0])
 @pytest.mark.parametrize("classes", [None, 2, 50])
-@pytest.mark.parametrize(("m", "k"), SHAPES)
-def test_forward_and_backward_obey_the_contract(m, k, classes, scale, engine):
-    x, y, x_ids, y_ids, target = problem(m, k, 5, classes=classes)
+@pytest.mark.parametrize(("m", "k", "both_ways"), SHAPES)
+def test_forward_and_backward_obey_the_contract(m, k, both_ways, classes, scale, engine):
+    x, y, x_ids, y_ids, target = problem(m, k, 5, classes=classes, both_ways=both_ways)
     scale = torch.tensor(scale, dtype=torch.float64)
     leaves = [t.requires_grad_() for t in (x, y, scale) if t is not None]
     ours = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
@@ -54,7 +66,7 @@ def test_forward_and_backward_obey_the_contract(m, k, classes, scale, engine):
     torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-10)
 
     some = expected[0].isfinite()  # an anchor without candidates has no gradient
-    weights = torch.linspace(-1, 2, 2 * m, dtype=torch.float64).view(2, m)
+    weights = torch.linspace(-1, 2, 2 * len(target), dtype=torch.float64).view(2, -1)
     gradients = (
         torch.autograd.grad(((weights[0] * nll)[some]).sum() + weights[1] @ logit, leaves)
         for nll, logit in (ours, expected)
@@ -63,9 +75,35 @@ def test_forward_and_backward_obey_the_contract(m, k, classes, scale, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("k", [None, 6])
-def test_gradcheck(k, engine):
-    x, y, x_ids, y_ids, target = problem(9, k, 3, classes=7, seed=3)
+@pytest.mark.parametrize("both_ways", [False, True])
+@pytest.mark.parametrize("scale", [2.0, 200.0])
+def test_a_block_of_a_larger_batch(scale, both_ways, engine):
+    """The parts of a batch, each with the nll of the whole, share out the whole gradient."""
+    x, y, x_ids, y_ids, target = problem(40, 70, 5, classes=20, both_ways=both_ways)
+    scale = torch.tensor(scale, dtype=torch.float64)
+    run = engines.get(engine)
+    nll, logit, kept = run.forward(x, y, scale, x_ids, y_ids, target)
+    upstream = torch.linspace(-1, 2, 2 * len(target), dtype=torch.float64).view(2, -1)
+    whole = run.backward(*upstream, x, y, scale, x_ids, y_ids, target, nll, logit, kept)
+    dx, dy = torch.zeros_like(x), torch.zeros_like(y)
+    for part in (slice(0, 33), slice(33, 70)):
+        inside = (target[:40] >= part.start) & (target[:40] < part.stop)
+        own = torch.where(inside, target[:40] - part.start, -1)
+        anchors = torch.arange(40)
+        if both_ways:
+            own = torch.cat([own, target[40:][part]])
+            anchors = torch.cat([anchors, 40 + torch.arange(70)[part]])
+        block = (x, y[part], scale, x_ids, y_ids[part], own)
+        sums = (nll[anchors], logit[anchors], kept.new_empty(0))
+        part_dx, dy[part] = run.backward(*upstream[:, anchors], *block, *sums)
+        dx += part_dx
+    torch.testing.assert_close((dx, dy), whole, rtol=1e-11, atol=1e-11 * float(scale))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("k", "both_ways"), [(None, False), (6, False), (6, True)])
+def test_gradcheck(k, both_ways, engine):
+    x, y, x_ids, y_ids, target = problem(9, k, 3, classes=7, seed=3, both_ways=both_ways)
     if k is None:
         x_ids = torch.arange(9) // 2
     scale = torch.tensor(3.0, dtype=torch.float64)
@@ -79,9 +117,9 @@ def test_gradcheck(k, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("k", [None, 6])
-def test_opcheck(k, engine):
-    x, y, x_ids, y_ids, target = problem(8, k, 3, torch.float32)
+@pytest.mark.parametrize(("k", "both_ways"), [(None, False), (6, False), (6, True)])
+def test_opcheck(k, both_ways, engine):
+    x, y, x_ids, y_ids, target = problem(8, k, 3, torch.float32, both_ways=both_ways)
     scale = torch.tensor(2.0)
     for tensor in (x, y, scale):
         if tensor is not None:
@@ -90,7 +128,7 @@ def test_opcheck(k, engine):
     torch.library.opcheck(torch.ops.ntxent.contrast.default, arguments)
     nll, logit, kept = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
     detached = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments[:-1]]
-    backward = (torch.ones(8), torch.ones(8), *detached, nll, logit, kept, engine)
+    backward = (torch.ones_like(nll), torch.ones_like(nll), *detached, nll, logit, kept, engine)
     torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, backward)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "diagnosis",
     "engines",
     "functional",
+    "gradcache",
     "info_nce_loss",
     "losses",
     "measures",
@@ -34,6 +35,7 @@ _HOME = {
     "HealthMonitor": "ntxent.monitor",
     "NTXentCallback": "ntxent.monitor",
     "diagnose": "ntxent.diagnosis",
+    "gradcache": "ntxent.gradient_cache",
     "InfoNCELoss": "ntxent.losses",
     "MoCoLoss": "ntxent.losses",
     "NTXentLoss": "ntxent.losses",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from ntxent import bounds, diagnosis, engines, functional, losses, measures, reference
     from ntxent.diagnosis import diagnose
     from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
+    from ntxent.gradient_cache import gradcache
     from ntxent.losses import InfoNCELoss, MoCoLoss, NTXentLoss, SupConLoss
     from ntxent.monitor import HealthMonitor, NTXentCallback
 

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 from ntxent import bounds, measures
 from ntxent.diagnosis import Diagnosis, diagnose
+from ntxent.distributed import Alone
 from ntxent.measures import SimilarityHistogram
 from ntxent.primitive import contrast
 
@@ -70,11 +71,17 @@ def _silent(stage: str, done: float) -> None:
 
 @torch.no_grad()
 def exact_loss(
-    z1: Tensor, z2: Tensor, temperature: float, on_progress: Callable[[float], object] | None = None
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float,
+    on_progress: Callable[[float], object] | None = None,
+    *,
+    ranks: Alone = measures.ALONE,
 ) -> float:
     r"""NT-Xent of all rows as one batch, in nats, without gradient and in O(N d) memory.
 
-    It is :func:`ntxent.nt_xent_loss` by streaming: anchors in chunks, each against all candidates.
+    It is :func:`ntxent.nt_xent_loss` by streaming: anchors in chunks, each against all candidates,
+    the chunks shared among ``ranks``.
 
     >>> round(exact_loss(torch.eye(2), torch.eye(2), temperature=0.5), 6)
     0.239545
@@ -84,7 +91,7 @@ def exact_loss(
     pair, positive = row // 2, row ^ 1
     scale = z.new_tensor(1 / temperature)
     total = 0.0
-    for start in range(0, len(z), ANCHORS):
+    for start in range(ANCHORS * ranks.rank, len(z), ANCHORS * ranks.size):
         rows = slice(start, start + ANCHORS)
         ids = {"x_ids": pair[rows], "y_ids": pair}
         nll, _ = contrast(z[rows], z, scale, **ids, target=positive[rows], engine="auto")
@@ -92,7 +99,7 @@ def exact_loss(
         total += float(softplus(nll.double(), threshold=40).sum())
         if on_progress is not None:
             on_progress(min(1.0, rows.stop / len(z)))
-    return total / len(z)
+    return float(ranks.total(torch.tensor(total, dtype=torch.float64))) / len(z)
 
 
 def analyze(
@@ -101,6 +108,7 @@ def analyze(
     temperature: float = 0.5,
     *,
     names: tuple[str, str] = ("z1", "z2"),
+    ranks: Alone = measures.ALONE,
     on_progress: Progress = _silent,
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.
@@ -113,6 +121,8 @@ def analyze(
         z2: Second views ``[N, d]``; row i is the positive of row i of ``z1``.
         temperature: tau, 1e-6 to 1e6.
         names: What an error calls the views.
+        ranks: Who shares the work: the ranks of a process group, each of which has all rows and
+            gets the whole report.
         on_progress: Called with the stage and the share of all the work that is done.
 
     Raises:
@@ -131,16 +141,18 @@ def analyze(
     z = measures.unit_pairs(z1, z2, names)
     z1, z2 = z[0::2], z[1::2]
     n, d = z1.shape
-    loss = exact_loss(z1, z2, temperature, lambda done: on_progress("loss", LOSS * done))
+    loss = exact_loss(
+        z1, z2, temperature, lambda done: on_progress("loss", LOSS * done), ranks=ranks
+    )
     accuracy = measures.contrastive_accuracy(
-        z1, z2, on_progress=lambda done: on_progress("ranking", LOSS + RANKING * done)
+        z1, z2, ranks=ranks, on_progress=lambda done: on_progress("ranking", LOSS + RANKING * done)
     )
     similarities = measures.mean_similarities(z1, z2)
     positive, negative = similarities
     uniformity = []
     for view, done in ((z1, LOSS + RANKING), (z2, (1 + LOSS + RANKING) / 2)):
         on_progress("uniformity", done)
-        uniformity.append(measures.uniformity(view))
+        uniformity.append(measures.uniformity(view, ranks=ranks))
     histogram = measures.similarity_histogram(z1, z2)
     on_progress("done", 1.0)
     return Analysis(

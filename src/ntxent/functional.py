@@ -24,12 +24,11 @@ from ntxent.checks import (
     check_weights,
     checked_scale,
 )
-from ntxent.primitive import contrast
+from ntxent.distributed import Alone, Mode, join
 
 __all__ = ["ContrastiveStats", "LossOptions", "info_nce_loss", "nt_xent_loss", "sup_con_loss"]
 
 Reduction = Literal["none", "mean", "sum"]
-Distributed = Literal["auto", "local"]
 Layout = Literal["halves", "interleaved"]
 
 
@@ -49,9 +48,13 @@ class LossOptions(TypedDict, total=False):
     the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
     engine: str
     """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists."""
-    distributed: Distributed
-    """``"auto"`` (the default) refuses to run where several processes train together, because
-    negatives of one process alone are a different loss; ``"local"`` asks for just that."""
+    distributed: Mode
+    """Whose rows are candidates. ``"auto"`` (the default): those of all processes where a process
+    group is initialised, by the better of ``"gather"`` (few messages) and ``"ring"`` (memory and
+    work divided by their number); the loss is then the global one, see :mod:`ntxent.distributed`.
+    ``"local"``: those of this process only, which is another loss with fewer negatives."""
+    process_group: "torch.distributed.ProcessGroup | None"
+    """The processes that share the batch; by default all."""
     check_values: bool | None
     """Look for zero and non-finite rows, labels without positives, bad temperatures. None, the
     default, does so on the CPU only: elsewhere the host would wait for the device at every step.
@@ -62,18 +65,23 @@ class ContrastiveStats(NamedTuple):
     """What one step of a contrastive loss says of its batch; detached, all O(N d)."""
 
     per_anchor: Tensor
-    """``[2N]``, nats: the anchors of the first view, then those of the second."""
+    """``[2N]``, nats: the anchors of the first view, then those of the second; of this process."""
     positive_similarity: Tensor
     """0-d: mean cosine (dot product where ``normalize=False``) of the positive pairs."""
     negative_similarity: Tensor
     """0-d: the mean over all ordered negative pairs."""
 
 
+def _join(options: LossOptions) -> Alone:
+    return join(options.get("distributed", "auto"), options.get("process_group"))
+
+
 class _Call:
-    """The options of one call, resolved for its tensors."""
+    """The options of one call, resolved for its tensors and its batch."""
 
     def __init__(
         self,
+        batch: Alone,
         like: Tensor,
         temperature: float | Tensor | None = None,
         scale: float | Tensor | None = None,
@@ -81,7 +89,8 @@ class _Call:
         weights: Tensor | None = None,
         normalize: bool = True,
         engine: str = "auto",
-        distributed: Distributed = "auto",
+        distributed: Mode = "auto",
+        process_group: "torch.distributed.ProcessGroup | None" = None,
         check_values: bool | None = None,
         **unknown: Any,
     ) -> None:
@@ -91,14 +100,14 @@ class _Call:
                 f"some of {', '.join(LossOptions.__annotations__)}"
             )
         check_choice("reduction", reduction, ("none", "mean", "sum"))
-        _check_process_group(distributed)
         if check_values is None:
             check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
         self.check_values = check_values
-        self.engine = engine
+        self.batch, self.engine, self.mode = batch, engine, distributed
         dtype = engines.accumulation_dtype(like.dtype)
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
         self.reduction, self.weights, self.normalize = reduction, weights, normalize
+        self.anchors = 0
 
     def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
         """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
@@ -110,24 +119,58 @@ class _Call:
             check_finite_rows(names, norm[:, 0], self.normalize)
         return z
 
+    def agree(
+        self,
+        loss: str,
+        z: Tensor,
+        samples: int,
+        *,
+        views: int = 1,
+        extra: int = 0,
+        lowest_id: int = 0,
+        **facts: str | bool,
+    ) -> None:
+        """Learn how many samples all ranks have together, where there are others."""
+        if self.weights is not None:
+            check_weights(self.weights, samples * views)
+        if self.batch.size > 1:
+            facts = {
+                "loss": loss,
+                "dtype": str(z.dtype),
+                "width of the rows": str(z.shape[1]),
+                "requires_grad of the rows": z.requires_grad,
+                "requires_grad of the temperature": self.scale.requires_grad,
+                "reduction": self.reduction,
+                "weights given": self.weights is not None,
+                "normalize": self.normalize,
+                "distributed": self.mode,
+                **facts,
+            }
+        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
+        self.anchors = self.batch.samples * views
+        if self.scale.requires_grad:
+            self.scale = self.batch.replicated(self.scale)
+
     def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
-        return contrast(x, y, self.scale, engine=self.engine, **ids)
+        return self.batch.contrast(x, y, self.scale, engine=self.engine, **ids)
 
     def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
         """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
         weights = self.weights
         if weights is not None:
-            check_weights(weights, len(loss))
             loss = weights * loss
         if self.reduction == "none":
             return loss
         if self.reduction == "sum":
-            return loss.sum()
+            return self.batch.total(loss.sum())
         if weights is None and counted is None:
-            return loss.mean()
+            mean: Tensor = self.batch.total(loss.sum()) / self.anchors
+            return mean
         weights = torch.ones_like(loss) if weights is None else weights
-        total = weights.sum() if counted is None else (weights * counted).sum()
-        return loss.sum() / total.clamp(min=torch.finfo(loss.dtype).tiny)
+        weight = weights.sum() if counted is None else (weights * counted).sum()
+        sums = self.batch.total(torch.stack([loss.sum(), weight.to(loss.dtype)]))
+        weighted: Tensor = sums[0] / sums[1].clamp(min=torch.finfo(loss.dtype).tiny)
+        return weighted
 
 
 @overload
@@ -207,41 +250,43 @@ def nt_xent_loss(
         Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020,
         Equation 1 (arXiv 2002.05709). What values it can take: :mod:`ntxent.bounds`.
     """
-    # The views of a sample side by side: an anchor finds its positives in the tile it is in itself.
-    names, stacked = _stack_views(views, layout)
-    n, v, _ = stacked.shape
-    call = _Call(stacked, **options)
-    z = call.rows(names, stacked.flatten(0, 1))
-    anchor = torch.arange(n * v, device=z.device)
-    if ids is None:
-        group = anchor // v
-    else:
-        check_labels("ids", ids, n, z.device)
-        group = ids.long().repeat_interleave(v)
-    target = anchor - anchor % v + (anchor + 1) % v
-    nll, logit = call.contrast(z, None, x_ids=group, target=target)
+    with _join(options) as batch:
+        # The views of a sample side by side: an anchor finds its positives in the tile it is in.
+        names, stacked = _stack_views(views, layout)
+        n, v, d = stacked.shape
+        call = _Call(batch, stacked, **options)
+        z = call.rows(names, stacked.flatten(0, 1))
+        if ids is not None:
+            check_labels("ids", ids, n, z.device)
+        call.agree("nt_xent", z, n, views=v, decoupled=decoupled, ids_given=ids is not None)
+        if batch.samples < 2:
+            raise ValueError(_too_small(names, v, batch.samples, d))
 
-    if v == 2:
-        loss = nll if decoupled else _log1pexp(nll)
-        positive = logit
-    else:
-        # gap[n, a, b] = logit of positive b of anchor a, less that of its target
-        by_sample = z.view(n, v, -1).to(call.scale.dtype)
-        with torch.autocast(z.device.type, enabled=False):
-            logits = call.scale * by_sample @ by_sample.mT
-        off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
-        logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
-        gap = logits - logit[:, None]
-        loss = nll if decoupled else torch.logsumexp(torch.cat([nll[:, None], gap], 1), 1)
-        loss = loss - gap.mean(1)
-        positive = logits.mean(1)
+        anchor = torch.arange(n * v, device=z.device)
+        sample = batch.first + anchor // v
+        group = sample if ids is None else ids.long().repeat_interleave(v)
+        target = anchor - anchor % v + (anchor + 1) % v
+        nll, logit = call.contrast(z, None, x_ids=group, target=target)
 
-    loss = loss.view(n, v).T.flatten()
-    reduced = call.reduce(loss)
-    if not return_stats:
-        return reduced
-    with torch.no_grad():
-        return reduced, _stats(z, loss, positive / call.scale, v)
+        if v == 2:
+            loss = nll if decoupled else _log1pexp(nll)
+            positive = logit
+        else:
+            # gap[n, a, b] = logit of positive b of anchor a, less that of its target
+            logits = call.scale * _gram(z.view(n, v, d).to(call.scale.dtype))
+            off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
+            logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
+            gap = logits - logit[:, None]
+            loss = nll if decoupled else torch.logsumexp(torch.cat([nll[:, None], gap], 1), 1)
+            loss = loss - gap.mean(1)
+            positive = logits.mean(1)
+
+        loss = loss.view(n, v).T.flatten()
+        reduced = call.reduce(loss)
+        if not return_stats:
+            return reduced
+        with torch.no_grad():
+            return reduced, _stats(batch, z, loss, positive / call.scale, v)
 
 
 def sup_con_loss(
@@ -289,36 +334,41 @@ def sup_con_loss(
         >>> round(ntxent.sup_con_loss(z, labels, temperature=0.5).item(), 6)  # all logits 0: ln 3
         1.098612
     """
-    check_choice("missing", missing, ("error", "skip"))
-    check_embeddings("z", z, (2, 3))
-    views = z.shape[1] if z.ndim == 3 else 1
-    check_labels("labels", labels, len(z), z.device)
-    rows = z.flatten(0, 1) if z.ndim == 3 else z
-    labels = labels.repeat_interleave(views)
-    if len(rows) < 2 or rows.shape[1] == 0:
-        raise ValueError(f"z: received shape {list(z.shape)}, expected at least 2 rows and d >= 1")
-    call = _Call(rows, **options)
-    rows = call.rows(["z"], rows)
-    m = len(rows)
+    with _join(options) as batch:
+        check_choice("missing", missing, ("error", "skip"))
+        check_embeddings("z", z, (2, 3))
+        views = z.shape[1] if z.ndim == 3 else 1
+        check_labels("labels", labels, len(z), z.device)
+        rows = z.flatten(0, 1) if z.ndim == 3 else z
+        call = _Call(batch, rows, **options)
+        rows = call.rows(["z"], rows)
+        call.agree("sup_con", rows, len(z), views=views, missing=missing)
+        m, first = len(rows), batch.first * views
+        if call.anchors < 2 or rows.shape[1] == 0:
+            received = [call.anchors, rows.shape[1]]
+            raise ValueError(f"z: received {received} in all, expected at least 2 rows and d >= 1")
 
-    classes, member = torch.unique(labels, return_inverse=True)
-    size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
-    positives = size.index_add(0, member, torch.ones_like(member))[member] - 1
-    if call.check_values:
-        _check_classes(positives, missing, len(classes))
+        everyone = batch.everyone(labels.long().repeat_interleave(views))
+        classes, members = torch.unique(everyone, return_inverse=True)
+        size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
+        positives = size.index_add(0, members, torch.ones_like(members))[members] - 1
+        if call.check_values:
+            _check_classes(positives, missing, len(classes))
+        member, positives = members[first : first + m], positives[first : first + m]
 
-    anchor = torch.arange(m, device=z.device)
-    lse, _ = call.contrast(rows, None, x_ids=anchor, target=torch.full_like(anchor, -1))
-    wide = rows.to(call.scale.dtype)
-    sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
-    others = sums[member] - wide
-    with torch.autocast(z.device.type, enabled=False):
-        mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
-    counted = positives > 0
-    loss = torch.where(counted, lse - call.scale * mean_positive, 0.0)
-    if views > 1:
-        loss, counted = (t.view(-1, views).T.flatten() for t in (loss, counted))
-    return call.reduce(loss, counted if missing == "skip" else None)
+        anchor = torch.arange(m, device=z.device)
+        nothing = torch.full_like(anchor, -1)
+        lse, _ = call.contrast(rows, None, x_ids=first + anchor, target=nothing)
+        wide = rows.to(call.scale.dtype)
+        sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
+        others = batch.total(sums)[member] - wide
+        with torch.autocast(z.device.type, enabled=False):
+            mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
+        counted = positives > 0
+        loss = torch.where(counted, lse - call.scale * mean_positive, 0.0)
+        if views > 1:
+            loss, counted = (t.view(-1, views).T.flatten() for t in (loss, counted))
+        return call.reduce(loss, counted if missing == "skip" else None)
 
 
 def info_nce_loss(
@@ -326,6 +376,7 @@ def info_nce_loss(
     y: Tensor,
     *,
     negatives: Tensor | None = None,
+    shared_negatives: bool = False,
     in_batch: bool = True,
     symmetric: bool = True,
     ids: Tensor | None = None,
@@ -345,6 +396,8 @@ def info_nce_loss(
         x: Anchors ``[N, d]``.
         y: ``[N, d]``, row i the positive of row i of ``x``.
         negatives: Further candidates ``[K, d]`` of the anchors in ``x``, no one's positive.
+        shared_negatives: Among several processes: every one gives the same ``negatives`` (a queue
+            that all keep alike) and not a part of them.
         in_batch: Whether the other rows of ``y`` are negatives. With False only ``negatives`` are,
             as in MoCo; that is one way by nature and needs ``symmetric=False``.
         symmetric: Average over x to y and y to x.
@@ -369,47 +422,75 @@ def info_nce_loss(
         van den Oord et al. 2018 (arXiv 1807.03748); Radford et al. 2021 (arXiv 2103.00020);
         He et al. 2020 (arXiv 1911.05722).
     """
-    for name, rows in (("x", x), ("y", y)):
-        check_embeddings(name, rows)
-    check_together("x and y", [x, y])
-    if negatives is not None:
-        check_embeddings("negatives", negatives)
-        check_together("x and negatives", [x, negatives], same_shape=False)
-    n, extra = len(x), 0 if negatives is None else len(negatives)
-    if x.shape[1] == 0 or n == 0 or (n if in_batch else 1) + extra < 2:
-        raise ValueError(
-            f"x and y: received shape {list(x.shape)} with {extra} further negatives, expected at "
-            "least one negative for each anchor; a larger batch, or negatives=..."
-        )
-    if not in_batch and symmetric:
-        raise ValueError(
-            "symmetric: received True with in_batch=False, expected False: the further negatives "
-            "are candidates of x only"
-        )
-    call = _Call(x, **options)
-    x, y = call.rows(["x"], x), call.rows(["y"], y)
-    candidates = y
-    anchor = torch.arange(n, device=x.device)
-    if ids is None:
-        ids = anchor
-    else:
-        check_labels("ids", ids, n, x.device)
-        ids = ids.long()
-    y_ids = ids
-    if not in_batch:
-        # One id for the whole batch leaves all of it out; a target need not be a candidate.
-        ids = y_ids = torch.zeros_like(anchor)
-    if negatives is not None:
-        candidates = torch.cat([y, call.rows(["negatives"], negatives)])
-        apart = ids.amin() - 1
-        y_ids = torch.cat([y_ids, apart.expand(extra)])
+    with _join(options) as batch:
+        for name, rows in (("x", x), ("y", y)):
+            check_embeddings(name, rows)
+        check_together("x and y", [x, y])
+        n = len(x)
+        if negatives is not None:
+            check_embeddings("negatives", negatives)
+            check_together("x and negatives", [x, negatives], same_shape=False)
+            if shared_negatives and in_batch:  # each rank brings in a part of them
+                negatives = negatives[batch.rank :: batch.size]
+        if not in_batch and symmetric:
+            raise ValueError(
+                "symmetric: received True with in_batch=False, expected False: the further "
+                "negatives are candidates of x only"
+            )
+        call = _Call(batch, x, **options)
+        x, y = call.rows(["x"], x), call.rows(["y"], y)
+        candidates, extra, lowest = y, 0, 0
+        if negatives is not None:
+            candidates, extra = torch.cat([y, call.rows(["negatives"], negatives)]), len(negatives)
+        if ids is not None:
+            check_labels("ids", ids, n, x.device)
+            ids = ids.long()
+            if batch.size > 1:
+                lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
+        facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
+        facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
+        call.agree("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
+            raise ValueError(
+                f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
+                "negatives, expected at least one negative for each anchor; a larger batch, or "
+                "negatives=..."
+            )
 
-    log_odds, _ = call.contrast(x, candidates, x_ids=ids, y_ids=y_ids, target=anchor)
-    loss = log_odds if decoupled else _log1pexp(log_odds)
-    if symmetric:
-        log_odds, _ = call.contrast(y, x, x_ids=ids, y_ids=ids, target=anchor)
-        loss = (loss + (log_odds if decoupled else _log1pexp(log_odds))) / 2
-    return call.reduce(loss)
+        anchor = torch.arange(n, device=x.device)
+        if not in_batch:
+            # One id for the whole batch leaves all of it out; a target need not be a candidate.
+            own, apart = torch.zeros_like(anchor), anchor.new_full((), -1)
+        elif ids is None:
+            own, apart = batch.first + anchor, anchor.new_full((), -1)
+        else:
+            own = ids
+            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.lowest_id)) - 1
+        y_ids = torch.cat([own, apart.expand(extra)])
+        target = anchor
+        if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
+            target = torch.cat([anchor, anchor, anchor.new_full((extra,), -1)])
+        # Shared negatives are all here, and nobody else's rows are wanted.
+        where = Alone() if shared_negatives and not in_batch else batch
+        log_odds, _ = where.contrast(
+            x,
+            candidates,
+            call.scale,
+            x_ids=own,
+            y_ids=y_ids,
+            target=target,
+            both_ways=symmetric,
+            engine=call.engine,
+        )
+        if not decoupled:
+            log_odds = _log1pexp(log_odds)
+        loss = (log_odds[:n] + log_odds[n : 2 * n]) / 2 if symmetric else log_odds
+        return call.reduce(loss)
+
+
+def _fewest(batch: Alone, in_batch: bool) -> int:
+    """Number of negatives of an anchor."""
+    return batch.extra + (batch.samples - 1 if in_batch else 0)
 
 
 class _UnitRows(torch.autograd.Function):
@@ -442,19 +523,48 @@ class _UnitRows(torch.autograd.Function):
         return across.to(ctx.dtype)
 
 
+class _Gram(torch.autograd.Function):
+    """z @ z.mT for ``[N, V, d]``, with a backward pass that autocast does not round."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):
+            return z @ z.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        with torch.autocast(z.device.type, enabled=False):
+            gradient: Tensor = (grad + grad.mT) @ z
+        return gradient
+
+
+def _gram(z: Tensor) -> Tensor:
+    gram: Tensor = _Gram.apply(z)
+    return gram
+
+
 def _log1pexp(x: Tensor) -> Tensor:
     """log(1 + exp(x)) with full relative precision; beyond 40 it is x to the last bit."""
     result: Tensor = softplus(x, threshold=40.0)
     return result
 
 
-def _stats(z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
+def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
-    m = len(z)
-    total = z.sum(0, dtype=torch.float64).square().sum()
-    own = z.square().sum(dtype=torch.float64)
-    mean_positive = positive.mean(dtype=torch.float64)
-    mean_negative = (total - own - m * (views - 1) * mean_positive) / (m * (m - views))
+    wide = torch.float64
+    own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])
+    sums = batch.total(torch.cat([own, z.sum(0, dtype=wide)]))
+    m = batch.samples * views
+    mean_positive = sums[1] / m
+    total = sums[2:].square().sum()
+    mean_negative = (total - sums[0] - m * (views - 1) * mean_positive) / (m * (m - views))
     return ContrastiveStats(
         loss.detach(), mean_positive.to(loss.dtype), mean_negative.to(loss.dtype)
     )
@@ -486,21 +596,25 @@ def _stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[s
                     '"interleaved" (both views of a sample side by side)'
                 )
             pairs = len(z) // 2
-            halves = z.view(2, pairs, -1).transpose(0, 1)
-            stacked = halves if layout == "halves" else z.view(pairs, 2, -1)
+            halves = z.view(2, pairs, z.shape[1]).transpose(0, 1)
+            stacked = halves if layout == "halves" else z.view(pairs, 2, z.shape[1])
         else:
             stacked = z
         names = [f"z[:, {i}]" for i in range(stacked.shape[1])]
     else:
         raise TypeError("nt_xent_loss: received no tensor, expected two or more views")
     n, v, d = stacked.shape
-    if n < 2 or v < 2 or d == 0:
-        raise ValueError(
-            f"{' and '.join(names)}: received {v} views of shape {[n, d]}, expected V >= 2 views "
-            "of N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its "
-            "loss is 0 whatever the embeddings"
-        )
+    if v < 2 or d == 0:
+        raise ValueError(_too_small(names, v, n, d))
     return names, stacked
+
+
+def _too_small(names: Sequence[str], views: int, samples: int, d: int) -> str:
+    return (
+        f"{' and '.join(names)}: received {views} views of shape {[samples, d]}, expected V >= 2 "
+        "views of N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its "
+        "loss is 0 whatever the embeddings"
+    )
 
 
 def _check_classes(positives: Tensor, missing: str, classes: int) -> None:
@@ -514,18 +628,4 @@ def _check_classes(positives: Tensor, missing: str, classes: int) -> None:
             f"labels: row {int(alone.nonzero()[0, 0])} is the only one of its label "
             f"({int(alone.sum())} such rows), expected a positive for every anchor; sample two or "
             'more of each class, pass two views, or missing="skip"'
-        )
-
-
-def _check_process_group(distributed: Distributed) -> None:
-    check_choice("distributed", distributed, ("auto", "local"))
-    group = torch.distributed
-    if distributed == "local" or not (group.is_available() and group.is_initialized()):
-        return
-    if group.get_world_size() > 1:
-        raise NotImplementedError(
-            f"distributed: received 'auto' among {group.get_world_size()} processes, and this "
-            "version sees one process's rows only, which is another loss with fewer negatives. "
-            'Pass distributed="local" to accept that, or gather the embeddings with '
-            "torch.distributed.nn.functional.all_gather first"
         )

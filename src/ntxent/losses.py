@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ntxent.distributed import join
 from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
 
 __all__ = ["InfoNCELoss", "MoCoLoss", "NTXentLoss", "SupConLoss"]
@@ -111,7 +112,8 @@ class MoCoLoss(ContrastiveLoss):
 
     The queue is first in, first out, holds unit rows without gradient, starts with random ones as
     in the paper's code, is saved in the ``state_dict``, and takes the keys of a batch after its
-    loss; a batch need not divide its size.
+    loss; a batch need not divide its size. Among several processes all keep the same queue: at
+    first that of the first rank, then with the keys of all ranks in it.
 
     Args:
         queue_size: Keys held, K; at least the batch.
@@ -141,29 +143,44 @@ class MoCoLoss(ContrastiveLoss):
                 raise ValueError(f"{name}: received {value!r}, expected an integer >= 1")
         self.register_buffer("queue", normalize(torch.randn(queue_size, dim), dim=1))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
+        self._one_for_all = False
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        size = len(self.queue)
-        if len(keys) > size:
-            raise ValueError(
-                f"keys: received {len(keys)} rows for a queue of {size}, expected at most {size}; "
-                "a larger queue_size, or a smaller batch"
-            )
         keys = keys.detach()
         # Rounding the queue to half precision would cost more than all that follows.
         dtype = torch.promote_types(queries.dtype, self.queue.dtype)
+        every_key = self._keys_of_all_ranks(keys)
         loss = info_nce_loss(
             queries.to(dtype),
             keys.to(dtype),
             # What autograd saves must not change when the keys below come in.
             negatives=self.queue.to(dtype, copy=True),
+            shared_negatives=True,
             in_batch=False,
             symmetric=False,
             scale=self.scale,
             **self.options,
         )
         with torch.no_grad():
-            rows = (self.oldest + torch.arange(len(keys), device=keys.device)) % size
-            self.queue[rows] = normalize(keys.to(self.queue.dtype), dim=1)
-            self.oldest.copy_((self.oldest + len(keys)) % size)
+            size, count = len(self.queue), len(every_key)
+            rows = (self.oldest + torch.arange(count, device=keys.device)) % size
+            self.queue[rows] = every_key
+            self.oldest.copy_((self.oldest + count) % size)
         return loss
+
+    def _keys_of_all_ranks(self, keys: Tensor) -> Tensor:
+        """Unit rows; the first time, every rank takes over the queue of the first one."""
+        size = len(self.queue)
+        distributed = self.options.get("distributed", "auto")
+        with join(distributed, self.options.get("process_group")) as batch:
+            scale = torch.as_tensor(self.scale, device=keys.device)
+            batch.agree(len(keys), {"loss": "moco", "queue_size": size}, scale)
+            if batch.samples > size:
+                raise ValueError(
+                    f"keys: received {batch.samples} rows for a queue of {size}, expected at most "
+                    f"{size}; a larger queue_size, or a smaller batch"
+                )
+            if not self._one_for_all:
+                batch.from_first(self.queue, self.oldest)
+                self._one_for_all = batch.size > 1
+            return batch.everyone(normalize(keys.to(self.queue.dtype), dim=1))

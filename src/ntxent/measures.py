@@ -2,7 +2,9 @@
 
 Views are ``[N, d]`` floating-point tensors, row i of ``z2`` the other view of row i of ``z1``; M is
 2N. All but :func:`effective_rank` look at directions only: they divide each row by its Euclidean
-norm first. Results are Python numbers, without gradient. Memory is O(M d), never M x M.
+norm first. Results are Python numbers, without gradient. Memory is O(M d), never M x M. Those that
+look at all pairs can share that work among the ``ranks`` of a process group, each of which has all
+rows and gets the result.
 
 Raises, wherever such views are given:
     TypeError: a view is not a floating-point tensor.
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ntxent.distributed import Alone
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
 
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 Progress = Callable[[float], object]
+ALONE = Alone()
 
 # Numbers in a float64 temporary: 16 MiB.
 _CHUNK = 2**21
@@ -118,7 +122,7 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
 
 
 @torch.no_grad()
-def uniformity(z: Tensor, t: float = 2.0) -> float:
+def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
     r"""Log of the mean Gaussian potential of all pairs of rows, in nats; lower is more uniform.
 
     Naively::
@@ -145,8 +149,15 @@ def uniformity(z: Tensor, t: float = 2.0) -> float:
     m = len(unit)
     row = torch.arange(m, device=unit.device)
     scale = unit.new_tensor(2 * t)
-    nothing = torch.full_like(row, -1)
-    potential, _ = contrast(unit, None, scale, x_ids=row, target=nothing, engine="auto")
+    if ranks.size == 1:
+        nothing = torch.full_like(row, -1)
+        potential, _ = contrast(unit, None, scale, x_ids=row, target=nothing, engine="auto")
+    else:
+        own = row[ranks.rank :: ranks.size]
+        nothing = torch.full_like(own, -1)
+        ids = {"x_ids": own, "y_ids": row}
+        lse, _ = contrast(unit[own], unit, scale, **ids, target=nothing, engine="auto")
+        potential = ranks.total(unit.new_zeros(m).index_copy(0, own, lse))
     return float(potential.double().logsumexp(0)) - math.log(m * (m - 1)) - 2 * t
 
 
@@ -223,7 +234,9 @@ def mean_similarities(z1: Tensor, z2: Tensor) -> MeanSimilarities:
 
 
 @torch.no_grad()
-def contrastive_accuracy(z1: Tensor, z2: Tensor, *, on_progress: Progress | None = None) -> float:
+def contrastive_accuracy(
+    z1: Tensor, z2: Tensor, *, ranks: Alone = ALONE, on_progress: Progress | None = None
+) -> float:
     """Share of the 2N anchors whose positive is strictly the most similar of 2N - 1 candidates.
 
     Naively::
@@ -241,6 +254,7 @@ def contrastive_accuracy(z1: Tensor, z2: Tensor, *, on_progress: Progress | None
     Args:
         z1: First views ``[N, d]``.
         z2: Second views ``[N, d]``.
+        ranks: Who shares the work.
         on_progress: Called now and then with the share of the work that is done.
 
     >>> contrastive_accuracy(torch.eye(3), torch.eye(3)), contrastive_accuracy(*torch.ones(2, 3, 1))
@@ -249,8 +263,8 @@ def contrastive_accuracy(z1: Tensor, z2: Tensor, *, on_progress: Progress | None
     z = unit_pairs(z1, z2)
     m = len(z)
     height, width = _TILE.get(z.device.type, _TILE_ELSEWHERE)
-    positive, rival = z.new_empty(m), z.new_full((m,), -math.inf)
-    for top in range(0, m, height):
+    positive, rival = (z.new_full((m,), -math.inf) for _ in range(2))
+    for top in range(height * ranks.rank, m, height * ranks.size):
         rows = slice(top, min(top + height, m))
         for left in range(top, m, width):
             columns = slice(left, min(left + width, m))
@@ -265,6 +279,7 @@ def contrastive_accuracy(z1: Tensor, z2: Tensor, *, on_progress: Progress | None
             rival[columns] = torch.maximum(rival[columns], tile.amax(0))
         if on_progress is not None:
             on_progress(1 - (1 - rows.stop / m) ** 2)
+    positive, rival = ranks.largest(torch.stack([positive, rival]))
     tie = 4 * torch.finfo(z.dtype).eps
     return int((positive > rival + tie).sum()) / m
 

@@ -44,13 +44,18 @@ def run(options: Any) -> int:
 
     from ntxent.analysis import analyze
     from ntxent.commands._embedding_files import read_embeddings
+    from ntxent.commands._processes import processes
 
     files = (options.views1, options.views2)
-    views = [read_embeddings(file) for file in files]
-    with _progress(shown=not options.json) as on_progress:
-        report = analyze(
-            views[0], views[1], options.temperature, names=files, on_progress=on_progress
-        )
+    with processes() as ranks:
+        first = ranks.rank == 0
+        z1, z2 = (read_embeddings(file) for file in files)
+        with _progress(shown=first and not options.json) as on_progress:
+            report = analyze(
+                z1, z2, options.temperature, names=files, ranks=ranks, on_progress=on_progress
+            )
+    if not first:
+        return 0
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:

@@ -18,7 +18,9 @@ class NTXentLoss(nn.Module):
     Args:
         temperature: tau > 0.
         memory_bank_size: ``(rows, dim)``, or 0 for no bank.
-        gather_distributed: Take negatives from all processes. Without, those of this process.
+        gather_distributed: Take negatives from all processes. The loss is then the mean over the
+            anchors of all of them, equal on each, where lightly returns each its own mean; the
+            gradient after DDP's averaging is the same. Without, negatives of this process.
 
     The bank holds unit rows, at first random, is no part of the ``state_dict``, and takes the
     second view of a batch after its loss, if the first requires a gradient. What of a batch does

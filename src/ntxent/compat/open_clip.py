@@ -1,5 +1,6 @@
 """open_clip's ``ClipLoss``; write ``from ntxent.compat.open_clip import ClipLoss``."""
 
+import torch
 from torch import Tensor, nn
 
 from ntxent.functional import info_nce_loss
@@ -11,8 +12,11 @@ class ClipLoss(nn.Module):
     """CLIP's symmetric InfoNCE of rows that are used as they are: the model normalises them.
 
     Args:
-        world_size: 1; this version does not gather.
-        local_loss, gather_with_grad, cache_labels, rank, use_horovod: Of no effect in one process.
+        world_size: Processes that share the batch; above 1, those of the initialised process group.
+        local_loss, gather_with_grad, cache_labels, rank: Of no effect: the loss is the mean over
+            the samples of all processes on each of them, and the gradient after DDP's averaging is
+            that of one process on the whole batch, which open_clip gives with both set.
+        use_horovod: False.
 
     ``output_dict`` and ``logit_bias`` are keywords here, because open_clip's versions disagree on
     their order. The bias, equal for all logits, cancels in the softmax and gets no gradient.
@@ -33,12 +37,9 @@ class ClipLoss(nn.Module):
         use_horovod: bool = False,
     ) -> None:
         super().__init__()
-        if world_size > 1:
-            raise NotImplementedError(
-                f"world_size: received {world_size}, expected 1: this version does not gather "
-                "features; gather them with torch.distributed.nn.functional.all_gather and call "
-                "ntxent.info_nce_loss"
-            )
+        if use_horovod:
+            raise ValueError("use_horovod: received True, expected False; use torch.distributed")
+        self.world_size = world_size
 
     def forward(
         self,
@@ -49,11 +50,19 @@ class ClipLoss(nn.Module):
         logit_bias: float | Tensor | None = None,
         output_dict: bool = False,
     ) -> Tensor | dict[str, Tensor]:
+        if self.world_size > 1:
+            group = torch.distributed
+            running = group.get_world_size() if group.is_initialized() else 1
+            if running != self.world_size:
+                raise ValueError(
+                    f"world_size: received {self.world_size} among {running} processes, expected "
+                    "their number; call torch.distributed.init_process_group first"
+                )
         loss = info_nce_loss(
             image_features,
             text_features,
             scale=logit_scale,
             normalize=False,
-            distributed="local",
+            distributed="auto" if self.world_size > 1 else "local",
         )
         return {"contrastive_loss": loss} if output_dict else loss

@@ -10,18 +10,24 @@ tensor functions. With logits ``l_ik = scale * <x_i, y_k>`` and the candidates
         logit_i = l[i, target_i]                            (0 where target_i = -1)
         nll_i   = log(sum of exp(l_ik) over C_i) - logit_i  (-inf where C_i is empty)
 
-    The target need not be a candidate: excluded, it gives the decoupled form. ``kept`` is whatever
-    spares ``backward`` work: the engine's own affair, of the shape that its ``kept_shape`` says,
-    and of bounded size.
+    The target need not be a candidate: excluded, it gives the decoupled form. With ``len(target)``
+    = M + K the block goes both ways: the rows of ``y`` are anchors too, with the rows of ``x`` as
+    candidates and targets, and their ``nll`` and ``logit`` follow those of ``x``. ``kept`` is
+    whatever spares ``backward`` work: the engine's own affair, of the shape that its
+    ``kept_shape`` says, and of bounded size.
 
 ``backward(grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept) -> (dx, dy)``
-    must equal the vector-Jacobian product of ``nll`` and ``logit`` in ``x`` and ``y``.
+    must equal the vector-Jacobian product of ``nll`` and ``logit`` in ``x`` and ``y``. ``nll`` may
+    be that of more candidates than this block has, which is how a batch in parts is
+    differentiated: the probability of a candidate is exp(l_ik - logit_i - nll_i) in any case.
+    An empty ``kept`` means that nothing was.
 
 ``y=None`` with ``y_ids=None`` means self-similarity, ``y = x``; then ``dx`` is the whole gradient
 and ``dy`` is empty. Shapes: x ``[M, d]``, y ``[K, d]``, ids int64 ``[M]`` and ``[K]``, target int64
-``[M]``, scale 0-d. Results have the accumulation dtype: float64 for float64 input, else float32.
-``nll`` must be as accurate as a shifted softmax, however large the logits (no plain difference of
-two large numbers), and memory beyond inputs and outputs must not grow with ``M * K``.
+``[M]`` or ``[M + K]``, scale 0-d, M and K at least 1. Results have the accumulation dtype: float64
+for float64 input, else float32. ``nll`` must be as accurate as a shifted softmax, however large the
+logits (no plain difference of two large numbers), and memory beyond inputs and outputs must not
+grow with ``M * K``.
 
 Modules are looked for at first use, never at import. One whose imports fail stays listed, with the
 reason, in :func:`status`; an engine asked for by name is never replaced by another.

@@ -3,7 +3,8 @@
 The similarity block is walked in row panels. A self-similarity block is symmetric, so only tiles on
 or right of the diagonal are computed, and each tile off it serves its rows and its columns. With
 P_ik = exp(l_ik) / sum_k exp(l_ik) and upstream g the gradient is dX = scale * (G + G^T) X,
-G_ik = g_i P_ik, again symmetric: 2 M^2 d multiply-adds forward plus backward.
+G_ik = g_i P_ik, again symmetric: 2 M^2 d multiply-adds forward plus backward. A block that goes
+both ways shares its tiles between rows and columns in the same manner: 4 M K d.
 
 Two ways to keep the exponentials in range:
 
@@ -41,7 +42,8 @@ class _Tile(NamedTuple):
     rows: slice
     columns: slice
     mirrored: bool
-    """A tile right of the diagonal of a symmetric block: it also stands for its transpose."""
+    """Its columns are anchors too: a tile right of the diagonal of a symmetric block, or any tile
+    of a block that goes both ways."""
 
 
 class _Labels:
@@ -97,10 +99,17 @@ class _Block:
     """One similarity block: its tiles, their logits, and what they exclude."""
 
     def __init__(
-        self, x: Tensor, y: Tensor | None, scale: Tensor, x_ids: Tensor, y_ids: Tensor | None
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        scale: Tensor,
+        x_ids: Tensor,
+        y_ids: Tensor | None,
+        target: Tensor,
     ) -> None:
         self.dtype = accumulation_dtype(x.dtype)
         self.symmetric = y is None
+        self.both_ways = y is not None and len(target) > len(x)
         self.scale = scale.to(self.dtype)
         self.x = x.to(self.dtype)
         self.y = self.x if y is None else y.to(self.dtype)
@@ -126,7 +135,8 @@ class _Block:
             if self.symmetric:
                 yield _Tile(rows, rows, False)
             for left in range(rows.stop if self.symmetric else 0, k, self.width):
-                yield _Tile(rows, slice(left, min(left + self.width, k)), self.symmetric)
+                columns = slice(left, min(left + self.width, k))
+                yield _Tile(rows, columns, self.symmetric or self.both_ways)
 
     def buffer(self, which: int, tile: _Tile) -> Tensor:
         height = tile.rows.stop - tile.rows.start
@@ -144,15 +154,28 @@ class _Block:
             values.masked_fill_(x_ids[:, None] == y_ids, fill)
 
 
-class _RunningSum:
-    """sum of exp(l) for each row, as mantissa * exp(maximum); the maximum stays 0 when plain."""
+class _Anchors:
+    """The rows of one side of a block as anchors: sum of exp(l) and the target logit of each.
 
-    def __init__(self, block: _Block) -> None:
+    The sum is mantissa * exp(maximum); the maximum stays 0 when plain.
+    """
+
+    def __init__(self, block: _Block, target: Tensor) -> None:
         self.plain = block.plain
-        self.mantissa = block.x.new_zeros(len(block.x))
+        self.targets = _Labels(target, block.height)
+        self.logit = block.x.new_zeros(len(target))
+        self.mantissa = block.x.new_zeros(len(target))
         # Finite, so that a row of excluded pairs gives exp(-inf - maximum) = 0 and not NaN.
         start = 0.0 if self.plain else torch.finfo(block.dtype).min / 4
-        self.maximum = block.x.new_full((len(block.x),), start)
+        self.maximum = block.x.new_full((len(target),), start)
+
+    def take_targets(self, rows: slice, columns: slice, logits: Tensor) -> None:
+        """Copy the target logits that this tile holds. Taken from the tile, they carry the same
+        rounding as the candidates beside them, which then cancels (equal rows give chance exactly).
+        """
+        if (found := _inside(self.targets, rows, columns)) is not None:
+            column, inside = found
+            self.logit[rows] = torch.where(inside, logits.gather(1, column)[:, 0], self.logit[rows])
 
     def add(self, rows: slice, logits: Tensor, dim: int, scratch: Tensor) -> None:
         """Add a tile's logits, summed over ``dim``; ``scratch`` is overwritten."""
@@ -162,9 +185,9 @@ class _RunningSum:
         self.mantissa[rows].mul_((old - new).exp_()).add_(scratch.sum(dim))
         self.maximum[rows] = new
 
-    def nll(self, logit: Tensor) -> Tensor:
+    def nll(self) -> Tensor:
         """log(sum) - logit, without the cancellation of forming log(sum) first."""
-        gap = self.maximum - logit
+        gap = self.maximum - self.logit
         return (self.mantissa * gap.exp()).log() if self.plain else self.mantissa.log() + gap
 
 
@@ -176,29 +199,32 @@ def _forward(
     y_ids: Tensor | None,
     target: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    block = _Block(x, y, scale, x_ids, y_ids)
-    total = _RunningSum(block)
-    targets = _Labels(target, block.height)
-    logit = block.x.new_zeros(len(x))
+    block = _Block(x, y, scale, x_ids, y_ids, target)
+    left = _Anchors(block, target[: len(x)])
+    right = _Anchors(block, target[len(x) :]) if block.both_ways else left
     for tile in block.tiles():
         rows, columns, mirrored = tile
         logits = block.logits(tile)
-        _take_targets(logits, targets, rows, columns, logit)
+        left.take_targets(rows, columns, logits)
         if mirrored:
-            _take_targets(logits.T, targets, columns, rows, logit)
+            right.take_targets(columns, rows, logits.T)
         if block.plain:
             weights = logits.exp_()
             block.exclude(weights, tile, 0.0)
-            total.mantissa[rows] += weights.sum(1)
+            left.mantissa[rows] += weights.sum(1)
             if mirrored:
-                total.mantissa[columns] += weights.sum(0)
+                right.mantissa[columns] += weights.sum(0)
         else:
             block.exclude(logits, tile, -math.inf)
-            total.add(rows, logits, 1, scratch=block.buffer(1, tile))
+            left.add(rows, logits, 1, scratch=block.buffer(1, tile))
             if mirrored:
-                total.add(columns, logits, 0, scratch=block.buffer(1, tile))
+                right.add(columns, logits, 0, scratch=block.buffer(1, tile))
     kept = _kept_shape(x, y)
-    return total.nll(logit), logit, logits.clone() if kept != (0,) else logits.new_empty(kept)
+    kept_logits = logits.clone() if kept != (0,) else block.x.new_empty(kept)
+    if block.both_ways:
+        nll = torch.cat([left.nll(), right.nll()])
+        return nll, torch.cat([left.logit, right.logit]), kept_logits
+    return left.nll(), left.logit, kept_logits
 
 
 def _kept_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
@@ -217,24 +243,24 @@ def _inside(targets: _Labels, rows: slice, columns: slice) -> tuple[Tensor, Tens
     return column.clamp(0, width - 1)[:, None], (column >= 0) & (column < width)
 
 
-def _take_targets(
-    logits: Tensor, targets: _Labels, rows: slice, columns: slice, logit: Tensor
-) -> None:
-    """Copy the target logits that this tile holds. Taken from the tile, they carry the same
-    rounding as the candidates beside them, which then cancels (equal rows give chance exactly).
-    """
-    if (found := _inside(targets, rows, columns)) is not None:
-        column, inside = found
-        logit[rows] = torch.where(inside, logits.gather(1, column)[:, 0], logit[rows])
+class _Upstream(NamedTuple):
+    """What the anchors of one side of a block send back through it."""
 
+    targets: _Labels
+    at_target: Tensor
+    """Gradient of each target logit, beside what it gets as a candidate."""
+    share: Tensor
+    """Plain: what exp(l) is multiplied by; else what exp(l - logit - nll) is."""
+    nll: Tensor
+    logit: Tensor
 
-def _add_targets(flow: Tensor, targets: _Labels, rows: slice, columns: slice, grad: Tensor) -> None:
-    """Add the targets' gradient to the tile, so that it cancels against the candidates' inside
-    the product that follows.
-    """
-    if (found := _inside(targets, rows, columns)) is not None:
-        column, inside = found
-        flow.scatter_add_(1, column, (grad[rows] * inside)[:, None])
+    def add_targets(self, flow: Tensor, rows: slice, columns: slice) -> None:
+        """Add the targets' gradient to the tile, so that it cancels against the candidates' inside
+        the product that follows.
+        """
+        if (found := _inside(self.targets, rows, columns)) is not None:
+            column, inside = found
+            flow.scatter_add_(1, column, (self.at_target[rows] * inside)[:, None])
 
 
 def _backward(
@@ -250,17 +276,24 @@ def _backward(
     logit: Tensor,
     kept: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    block = _Block(x, y, scale, x_ids, y_ids)
-    targets = _Labels(target, block.height)
+    block = _Block(x, y, scale, x_ids, y_ids, target)
     dx = torch.zeros_like(block.x)
     dy = dx if block.symmetric else torch.zeros_like(block.y)
-    at_target = grad_logit - grad_nll
     # A row without candidates has nll = -inf, and no probability to share out.
     empty = nll == -math.inf
     nll = nll.masked_fill(empty, 0.0)
     share = grad_nll.masked_fill(empty, 0.0)
     if block.plain:
         share = share * (-logit).exp() * (-nll).exp()
+
+    def upstream(anchors: slice) -> _Upstream:
+        targets = _Labels(target[anchors], block.height)
+        at_target = grad_logit[anchors] - grad_nll[anchors]
+        return _Upstream(targets, at_target, share[anchors], nll[anchors], logit[anchors])
+
+    left = upstream(slice(len(x)))
+    right = upstream(slice(len(x), None)) if block.both_ways else left
+    two_sided = block.symmetric or block.both_ways
     for tile in block.tiles():
         rows, columns, mirrored = tile
         flow, other = block.buffer(0, tile), block.buffer(1, tile)
@@ -270,21 +303,21 @@ def _backward(
             block.exclude(block.logits(tile), tile, -math.inf)
             if block.plain:
                 flow.exp_()
-        if block.plain:
-            if block.symmetric:
-                flow.mul_(torch.add(share[rows, None], share[columns], out=other))
-            else:
-                flow.mul_(share[rows, None])
+        if block.plain and two_sided:
+            flow.mul_(torch.add(left.share[rows, None], right.share[columns], out=other))
+        elif block.plain:
+            flow.mul_(left.share[rows, None])
         else:
-            if block.symmetric:
-                torch.sub(flow, logit[columns], out=other).sub_(nll[columns])
-                other.exp_().mul_(share[columns])
-            flow.sub_(logit[rows, None]).sub_(nll[rows, None]).exp_().mul_(share[rows, None])
-            if block.symmetric:
+            if two_sided:
+                torch.sub(flow, right.logit[columns], out=other).sub_(right.nll[columns])
+                other.exp_().mul_(right.share[columns])
+            flow.sub_(left.logit[rows, None]).sub_(left.nll[rows, None])
+            flow.exp_().mul_(left.share[rows, None])
+            if two_sided:
                 flow.add_(other)
-        _add_targets(flow, targets, rows, columns, at_target)
-        if block.symmetric:
-            _add_targets(flow.T, targets, columns, rows, at_target)
+        left.add_targets(flow, rows, columns)
+        if two_sided:
+            right.add_targets(flow.T, columns, rows)
         dx[rows].addmm_(flow, block.y[columns])
         if mirrored or not block.symmetric:
             dy[columns].addmm_(flow.T, block.x[rows])

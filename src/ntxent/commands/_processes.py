@@ -1,0 +1,28 @@
+"""The processes that a launcher such as torchrun started beside this one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ntxent.distributed import Alone
+
+__all__ = ["processes"]
+
+
+@contextmanager
+def processes() -> "Iterator[Alone]":
+    """Joined by gloo where there are several, as the launcher's environment says."""
+    from ntxent.distributed import Alone, join
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Alone()
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    try:
+        yield join("auto", None)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,69 @@
+"""Several processes joined by gloo, which run functions that a test names."""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+# The server imports once; its children start in milliseconds.
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "ntxent.functional"])
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _serve(pipe: Any, rank: int, size: int, port: int) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=20))
+    while (job := pipe.recv()) is not None:
+        function, arguments = job
+        try:
+            pipe.send((True, function(*arguments)))
+        except Exception as error:
+            pipe.send((False, f"{type(error).__name__}: {error}"))
+    dist.destroy_process_group()
+
+
+class Ranks:
+    """``size`` processes; calling it runs a function on each of them at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        pairs = [CONTEXT.Pipe() for _ in range(size)]
+        self._pipes = [here for here, _ in pairs]
+        port = free_port()
+        self._processes = [
+            CONTEXT.Process(target=_serve, args=(there, rank, size, port), daemon=True)
+            for rank, (_, there) in enumerate(pairs)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def outcomes(self, function: Callable[..., Any], *arguments: Any) -> list[tuple[bool, Any]]:
+        """For each rank, whether it returned, and what; else the error as text."""
+        for pipe in self._pipes:
+            pipe.send((function, arguments))
+        return [pipe.recv() for pipe in self._pipes]
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        outcomes = self.outcomes(function, *arguments)
+        failed = [f"rank {r}: {what}" for r, (well, what) in enumerate(outcomes) if not well]
+        assert not failed, "\n".join(failed)
+        return [what for _, what in outcomes]
+
+    def close(self) -> None:
+        for pipe in self._pipes:
+            pipe.send(None)
+        for process in self._processes:
+            process.join(10)
+            process.kill()
