@@ -9,17 +9,19 @@ import sys
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ntxent import bounds
 from ntxent.cli import main
-from ntxent.report import slides, write_report
-from ntxent.report.figures import figures, plane_of
+from ntxent.report import projection, slides, write_report
+from ntxent.report.figures import figures
 from ntxent.report.gallery import neighbours
 from ntxent.report.images import data_uri, png, sprite
 from ntxent.report.palette import PALETTES, resolve
+from ntxent.report.projection import plane_of
 from ntxent.report.source import read_run
 from ntxent.report.thinning import thin
 from ntxent.report.words import certified_share
@@ -249,6 +251,7 @@ def test_a_foreign_log_is_measured_by_what_the_user_says(tmp_path, capsys):
         (["words.csv", "-n", "8", "-t", "1"], "no column is named like a loss"),
         (["run", "-t", "-1"], "temperature"),
         (["run", "--variant", "nonsense"], "variant"),
+        (["run", "--map", "nonsense"], "--map: received 'nonsense', expected one of pca, umap"),
         (["run", "-o", "nowhere/page.html"], "no folder nowhere; make it first"),
         ([], "runs"),
     ],
@@ -414,11 +417,33 @@ def test_the_map_is_the_plane_of_most_variance():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(200, 6)) * [5, 3, 1, 0.1, 0.1, 0.1] + 20
     flat, (first, second) = plane_of(features)
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    variance = np.sort(np.linalg.eigvalsh(np.cov(unit.T)))[::-1]
+    variance = np.sort(np.linalg.eigvalsh(np.cov(features.T)))[::-1]
     np.testing.assert_allclose(flat.var(0, ddof=1), variance[:2], rtol=1e-9)
     np.testing.assert_allclose([first, second], variance[:2] / variance.sum(), rtol=1e-9)
     np.testing.assert_array_equal(plane_of(features[:, :1])[0][:, 1], 0)
+
+
+def test_umap_lays_out_directions_where_it_is_installed(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    out = tmp_path / "page.html"
+    assert main(["report", str(run), "--map", "umap", "-o", str(out)]) == 2
+    assert "pip install umap-learn" in capsys.readouterr().err
+
+    class UMAP:
+        def __init__(self, n_neighbors, metric, random_state):
+            assert (n_neighbors, metric, random_state) == (15, "cosine", 0)
+
+        def fit_transform(self, unit):
+            np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+            return unit[:, :2].astype(np.float32)
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setattr(projection, "find_spec", lambda name: True)
+    page = report(run, "--map", "umap", "-o", out)
+    drawn = page.figures["map"]
+    assert drawn["layout"]["xaxis"]["title"]["text"] == "UMAP, first axis"
+    assert sum(len(trace["x"]) for trace in drawn["data"]) == 60
 
 
 def luminance(colour):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,21 @@ def test_a_run_is_the_same_without_its_recorder(folder, config, monkeypatch):
     run, _ = train(replace(config, name="unrecorded"))
     assert not (run.recording / "measures.csv").exists()
     assert run.metrics.read_bytes() == (folder.parent / "metrics.csv").read_bytes()
+
+
+def test_a_resumed_run_repeats_what_came_after_its_checkpoint(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "report")
+    recorder = Recorder(tmp_path / "report")
+    before = rows(folder / "measures.csv")
+    spent = recorder._resume(6)
+    kept = rows(tmp_path / "report" / "measures.csv")
+    assert kept == [row for row in before if row["step"] < 6]
+    assert spent == kept[-1]["seconds"]
+    histograms = json.loads((tmp_path / "report" / "similarities.json").read_text())
+    assert all(histogram["step"] < 6 for histogram in histograms)
+    assert (tmp_path / "report" / "views.npz").exists()
+    assert recorder._resume(0) == 0
+    assert not (tmp_path / "report" / "measures.csv").exists()
 
 
 def test_what_is_kept_is_bounded(tmp_path):

@@ -23,6 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="The HTML file; by default report.html, in the run's own folder if it is one.",
     )
     parser.add_argument("--png", type=str, help="Also write the figures as PNG to this folder.")
+    parser.add_argument(
+        "--map", type=str, default="pca", help="Layout of the map: pca, or umap where installed."
+    )
     parser.add_argument("--json", action="store_true", help="Print what the page says as JSON.")
     parser.add_argument("-n", "--batch-size", type=int, help="N, where the log does not say it.")
     parser.add_argument("-t", "--temperature", type=float, help="Temperature τ, likewise.")
@@ -43,7 +46,9 @@ def run(options: Any) -> int:
         options.batch_size, options.temperature, options.variant, options.queue, options.dim
     )
     out = Path(options.output or _default(options.runs))
-    made = write_report(options.runs, out, given=given, column=options.column)
+    made = write_report(
+        options.runs, out, given=given, column=options.column, projection=options.map
+    )
     drawn = made.pop("figures")
     made["png"] = [] if options.png is None else write_slides(drawn, Path(options.png))
     if options.json:

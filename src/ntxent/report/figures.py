@@ -19,6 +19,7 @@ from ntxent import bounds
 from ntxent.diagnosis.report import PAIRED
 from ntxent.report.images import sprite
 from ntxent.report.palette import CYCLE
+from ntxent.report.projection import project
 from ntxent.report.source import Run
 from ntxent.report.thinning import Thinned, rounded, thin
 from ntxent.report.words import REPRESENTATIONS, certified_share, classifier, percent
@@ -34,7 +35,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 NEAR = 3  # a ceiling within this many spans from floor to chance is drawn to scale
 
 
-def figures(run: Run) -> dict[str, Figure]:
+def figures(run: Run, projection: str = "pca") -> dict[str, Figure]:
     """Those figures that the files of a run have the numbers for, by name."""
     made = {
         "loss": _loss(run),
@@ -46,7 +47,7 @@ def figures(run: Run) -> dict[str, Figure]:
         "rank": _rank(run),
         "similarities": _similarities(run),
         "evaluation": _evaluation(run),
-        "map": _map(run),
+        "map": _map(run, projection),
         "rate": _rate(run),
     }
     return {name: figure for name, figure in made.items() if figure is not None}
@@ -529,24 +530,7 @@ def bars(scores: list[Any], colour: str) -> dict[str, Any]:
     }
 
 
-def plane_of(features: Array) -> tuple[Array, tuple[float, float]]:
-    """Directions ``[n, f]`` on their two principal axes, and the shares of the variance there.
-
-    The sign of an axis is fixed by its largest loading, so that the same data give the same map.
-    """
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    centred = unit - unit.mean(0)
-    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2]
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
-    total = float((singular**2).sum()) or 1.0
-    flat = np.zeros((len(features), 2))
-    flat[:, : len(axes)] = centred @ axes.T
-    first, second = (float(value) ** 2 / total for value in [*singular[:2], 0.0, 0.0][:2])
-    return flat, (first, second)
-
-
-def _map(run: Run) -> Figure | None:
+def _map(run: Run, projection: str) -> Figure | None:
     if run.samples is None or len(run.samples["features"]) < 2:
         return None
     features = run.samples["features"].astype(np.float64)
@@ -554,7 +538,7 @@ def _map(run: Run) -> Figure | None:
     usable = np.flatnonzero(np.isfinite(features).all(1))
     if len(usable) < 2:
         return None
-    flat, shares = plane_of(features[usable])
+    flat, axes = project(features[usable], projection)
     sheet = sprite(run.samples["thumbnails"], SPRITE_BYTES)
     data = []
     for label in np.unique(labels):
@@ -577,7 +561,6 @@ def _map(run: Run) -> Figure | None:
                 "hovertemplate": f"{text(named)}, image %{{customdata}}<extra></extra>",
             }
         )
-    first, second = (f"{100 * share:.0f} %" for share in shares)
     missing = len(run.samples["thumbnails"]) - sheet["count"]
     return {
         "data": data,
@@ -585,11 +568,11 @@ def _map(run: Run) -> Figure | None:
         "sprite": sheet,
         "layout": {
             "xaxis": {
-                "title": {"text": f"first principal axis, {first} of the variance"},
+                "title": {"text": axes[0]},
                 "constrain": "domain",
             },
             "yaxis": {
-                "title": {"text": f"second, {second}"},
+                "title": {"text": axes[1]},
                 "scaleanchor": "x",
                 "constrain": "domain",
             },
@@ -597,5 +580,5 @@ def _map(run: Run) -> Figure | None:
         },
         "note": f"The images of {missing} points do not fit into this file." if missing else "",
         "alt": f"A map of {len(usable)} held-out images by the directions of their features, "
-        f"coloured by {len(data)} classes; the two axes hold {first} and {second} of the variance.",
+        f"coloured by {len(data)} classes; axes: {axes[0]}, {axes[1]}.",
     }

@@ -144,7 +144,7 @@ def read_run(path: str | Path, given: Given = UNTOLD, column: str | None = None)
         histograms=tuple(_json(folder / "report" / "similarities.json", notes) or ()),
         samples=arrays["samples"],
         pairs=None if arrays["views"] is None else arrays["views"]["pairs"],
-        data=_json(folder / "report" / "data.json", notes),
+        data=_json(folder / "report" / "data.json", notes) if own else {},
         notes=tuple(notes),
     )
 

@@ -15,6 +15,7 @@ from ntxent.report.figures import Figure, figures
 from ntxent.report.gallery import neighbours, view_pairs
 from ntxent.report.page import write_page
 from ntxent.report.palette import PALETTES
+from ntxent.report.projection import check_projection
 from ntxent.report.source import UNTOLD, Convention, Given, Run, read_run
 from ntxent.report.words import HEADLINES, REPRESENTATIONS, TONES, classifier, percent, tell
 
@@ -40,6 +41,7 @@ def write_report(
     *,
     given: Given = UNTOLD,
     column: str | None = None,
+    projection: str = "pca",
 ) -> dict[str, Any]:
     """Write the page of one run, or of several beside each other.
 
@@ -48,6 +50,7 @@ def write_report(
         out: The HTML file.
         given: What to measure by; what it leaves open is read beside each log.
         column: The column of the loss, for logs of other tools.
+        projection: How the map of a single run is laid out, ``pca`` or ``umap``.
 
     Returns:
         What the page says of each run, as JSON values, and where its figures are: ``report``,
@@ -55,16 +58,18 @@ def write_report(
 
     Raises:
         OSError: a path cannot be read, or the page not written.
-        ValueError: a path holds no log, or is not told by which N and τ to measure it.
+        ValueError: a path holds no log, or is not told by which N and τ to measure it; the
+            projection is not known or not installed.
     """
+    check_projection(projection)
     runs = [read_run(path, given, column) for path in paths]
     page = Path(out)
-    made = _one(runs[0], page) if len(runs) == 1 else _several(runs, page)
+    made = _one(runs[0], page, projection) if len(runs) == 1 else _several(runs, page)
     return {"report": str(page), "runs": [_digest(run) for run in runs], "figures": made}
 
 
-def _one(run: Run, out: Path) -> dict[str, Figure]:
-    made = figures(run)
+def _one(run: Run, out: Path, projection: str) -> dict[str, Figure]:
+    made = figures(run, projection)
     write_page(
         out,
         "run.html",
@@ -200,7 +205,7 @@ def _facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     data = dict(run.data)
     counts = data.pop("held_out_counts", None)
     classes = data.pop("classes", None)
-    shown = {name: _plainly(value) for name, value in data.items()}
+    shown = dict(_flat(data))
     if counts and classes:
         pairs = zip(classes, counts, strict=False)
         shown["held out of each class"] = ", ".join(f"{name}: {count}" for name, count in pairs)
@@ -215,19 +220,14 @@ def _facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(title, rows) for title, rows in groups if rows]
 
 
-def _plainly(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return " × ".join(map(str, value))
-    return str(value)
-
-
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, value in tree.items():
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{name}.")
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            joint = " × " if name == "shape" else ", "
+            shown = joint.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             rows.append((f"{prefix}{name}", shown))
     return rows
 

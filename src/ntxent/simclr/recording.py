@@ -50,7 +50,8 @@ class Recorder(Callback):
     """Looks at what the head received and returned in the steps that :func:`moments` names.
 
     The module has ``views``, ``head`` and ``config.temperature``; a batch of N images makes the 2N
-    rows that the head sees, first views first. In all other steps nothing is done.
+    rows that the head sees, first views first. In all other steps nothing is done. Of several
+    processes the first one records, its own share of the batch alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +66,29 @@ class Recorder(Callback):
             self.folder.mkdir(exist_ok=True)
             self.due = moments(int(trainer.estimated_stepping_batches))
             self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
-            self.started = perf_counter()
+            self.started = perf_counter() - self._resume(trainer.global_step)
+
+    def _resume(self, step: int) -> float:
+        """Drop what was recorded from ``step`` on, and return the seconds that were spent before.
+
+        A resumed run repeats the steps since its checkpoint, a new one all of them.
+        """
+        table, histograms = self.folder / "measures.csv", self.folder / "similarities.json"
+        if step == 0:
+            for path in (table, histograms, self.folder / "views.npz"):
+                path.unlink(missing_ok=True)
+            return 0.0
+        if histograms.exists():
+            kept = [h for h in json.loads(histograms.read_text()) if h["step"] < step]
+            histograms.write_text(json.dumps(kept))
+        if not table.exists():
+            return 0.0
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) < step]
+        table.unlink()
+        for row in rows:
+            _append(table, row)
+        return float(rows[-1]["seconds"]) if rows else 0.0
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Tensor, batch_idx: int
@@ -115,7 +138,7 @@ class Recorder(Callback):
 def _measure(z1: Tensor, z2: Tensor, features: Tensor, temperature: float) -> dict[str, float]:
     unit = normalize(torch.cat([z1, z2])).requires_grad_()
     with torch.enable_grad():
-        loss = NTXentLoss(temperature)(*unit.chunk(2))
+        loss = NTXentLoss(temperature, distributed="local")(*unit.chunk(2))
     (gradient,) = torch.autograd.grad(loss, unit)
     return {
         "loss": loss.item(),
