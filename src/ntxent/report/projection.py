@@ -38,7 +38,7 @@ def project(features: Array, name: str) -> tuple[Array, tuple[str, str]]:
         return np.asarray(flat, dtype=np.float64), ("UMAP, first axis", "UMAP, second axis")
     flat, (first, second) = plane_of(unit)
     return flat, (
-        f"first principal axis, {100 * first:.0f} % of the variance",
+        f"first axis, {100 * first:.0f} % of the variance",
         f"second, {100 * second:.0f} %",
     )
 

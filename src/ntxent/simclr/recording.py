@@ -1,7 +1,7 @@
 """What a run leaves for its report, beyond the numbers of every step: ``<run>/report/``.
 
-measures.csv       at some two dozen steps, dense at first: how the embeddings of that step's own
-                   batch lie on the sphere, its largest gradient, the seconds since the start
+measures.csv       at 16 steps, dense at first: how the embeddings of the step's own batch lie
+                   on the sphere, the gradient in them, the seconds since the start
 similarities.json  histograms of the cosines at the first, the middle and the last of these steps
 views.npz          ``pairs`` uint8 ``[n, 2, H, W, C]``: pairs of views as the model saw them
 samples.npz        held-out images: ``features`` ``[n, f]``, ``labels``, ``thumbnails``, ``classes``
@@ -30,7 +30,7 @@ from ntxent.losses import NTXentLoss
 
 __all__ = ["Recorder", "moments", "record_samples"]
 
-MOMENTS = 24
+MOMENTS = 16
 PAIRS, PAIR_SIDE = 8, 96
 SAMPLES, SAMPLE_SIDE = 1000, 32
 
@@ -131,7 +131,7 @@ class Recorder(Callback):
     def _keep_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
         path = self.folder / "similarities.json"
         kept = json.loads(path.read_text()) if path.exists() else []
-        kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**17)._asdict()})
+        kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**14)._asdict()})
         path.write_text(json.dumps(kept))
 
 
