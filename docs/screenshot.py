@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-WIDTH, HEIGHT = 1200, 1270
+WIDTH, HEIGHT = 1200, 1745
 
 
 def main(page_file: str, picture: str) -> None:

@@ -13,7 +13,8 @@ a run is the same with and without it.
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -111,16 +112,20 @@ class Recorder(Callback):
             self.hooks.pop().remove()
         if "head" not in self.seen:
             return
+        with _one_thread():
+            self._record(trainer, pl_module.config.temperature, len(batch))
+
+    def _record(self, trainer: Trainer, temperature: float, size: int) -> None:
         step = trainer.global_step - 1
         features, embeddings = (rows.detach().float() for rows in self.seen["head"])
-        if len(embeddings) < 2 * len(batch) or not embeddings.isfinite().all():
+        if len(embeddings) < 2 * size or not embeddings.isfinite().all():
             return
-        z1, z2 = embeddings[: len(batch)], embeddings[len(batch) : 2 * len(batch)]
+        z1, z2 = embeddings[:size], embeddings[size : 2 * size]
         row = {
             "step": step,
             "epoch": trainer.current_epoch,
             "seconds": round(perf_counter() - self.started, 3),
-            **_measure(z1, z2, features, pl_module.config.temperature),
+            **_measure(z1, z2, features, temperature),
         }
         _append(self.folder / "measures.csv", row)
         if step in (self.due[0], self.middle, self.due[-1]):
@@ -133,6 +138,19 @@ class Recorder(Callback):
         kept = json.loads(path.read_text()) if path.exists() else []
         kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**14)._asdict()})
         path.write_text(json.dumps(kept))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices of a batch gain little from threads, which on a busy machine wait for each other:
+    a step's measures at N = 256 then took up to 1 s on two of them, against 15 ms on one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _measure(z1: Tensor, z2: Tensor, features: Tensor, temperature: float) -> dict[str, float]:
