@@ -25,11 +25,12 @@ Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
 Fact = str | bool | int | float
 
-# "auto" takes the ring where it spares a rank this many multiply-adds, by computing every
-# similarity once, or where the rows of all ranks take more bytes than this. The first is what a
-# hop's latency is worth (docs/scaling.md); the one for accelerators is not measured on a GPU.
-RING_WORK = {"cpu": 1e7}
-RING_WORK_ELSEWHERE = 1e11
+# "auto" takes the ring where computing every similarity once spares a rank more multiply-adds than
+# its hops cost, or where the rows of all ranks take more bytes than this. A hop's four messages are
+# worth 4 * 160 us * 3e10/s on the 2 cores of docs/scaling.md, and 4 * 20 us * 2e14/s on the GPUs
+# assumed there; not measured on a GPU.
+HOP_WORK = {"cpu": 2e7}
+HOP_WORK_ELSEWHERE = 1.6e10
 RING_BYTES = 2**28
 
 _log = logging.getLogger("ntxent")
@@ -211,19 +212,19 @@ class Shared(Alone):
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:
         if self.mode == "auto":
             spared = 2 * sum(self._x_rows) * candidates * x.shape[1] / self.size
-            enough = RING_WORK.get(x.device.type, RING_WORK_ELSEWHERE)
+            hops = HOP_WORK.get(x.device.type, HOP_WORK_ELSEWHERE) * (self.size // 2)
             everyone = candidates * x.shape[1] * x.element_size()
-            ring = (shares_tiles and spared > enough) or everyone > RING_BYTES
+            ring = (shares_tiles and spared > hops) or everyone > RING_BYTES
         else:
             ring = self.mode == "ring"
         if not _said and self.rank == 0:
             _said.add(self.mode)
             _log.warning(
-                "ntxent: the loss is that of all %d processes together (%s mode: %s); "
+                "ntxent: the loss is that of all %d processes together, by %s%s; "
                 'distributed="local" asks for that of each process alone',
                 self.size,
-                self.mode,
                 "ring" if ring else "gather",
+                " (chosen by auto)" if self.mode == "auto" else "",
             )
         return ring
 
