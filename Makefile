@@ -2,15 +2,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check bench wheel clean
+.PHONY: run test check bench wheel chromium clean
 
 run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the tables.
 	$(BIN)/ntxent train $(ARGS)
 
-test: $(STAMP) wheel    ## Every test and doctest, then the built wheel outside the checkout.
+test: $(STAMP) chromium wheel    ## Every test and doctest, then the built wheel outside the checkout.
 	$(BIN)/pytest -n auto $(ARGS)
 
-check: $(STAMP)         ## What each commit must pass.
+check: $(STAMP) chromium    ## What each commit must pass.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -18,6 +18,13 @@ check: $(STAMP)         ## What each commit must pass.
 
 bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# The report's pages are tested in Debian's Chromium; where it is not and cannot be had, pytest says
+# which tests it skips, and why.
+chromium:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && { apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; }; } \
+	  || echo "no chromium: the browser tests of the report will be skipped"
 
 # --target puts the wheel in front of the editable install without a second copy of PyTorch.
 wheel: $(STAMP)

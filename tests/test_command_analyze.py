@@ -4,7 +4,6 @@ import json
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
 from embeddings import views
-from ntxent.commands import analyze
+from ntxent.commands import _figure, analyze
 from ntxent.commands._embedding_files import read_embeddings
 from ntxent.reference import dense_nt_xent_loss
 
@@ -280,7 +279,7 @@ def test_ragged_and_missing_lists_are_refused(folder):
         read_embeddings("words.parquet")
 
 
-@pytest.mark.skipif(find_spec("kaleido") is not None, reason="kaleido is installed")
-def test_png_without_kaleido_is_refused_before_any_work(command, folder):
+def test_png_without_kaleido_is_refused_before_any_work(command, folder, monkeypatch):
+    monkeypatch.setattr(_figure, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install kaleido"):
         command("missing.npy missing.npy --plot out.png")

@@ -36,7 +36,7 @@ ARROWS = {
     "logs": {"logs", "bounds", "diagnosis", "trajectory"},
     "bounds": set(),
     "reference": set(),
-    "report": {"report"},
+    "report": {"report", "bounds", "diagnosis", "trajectory", "logs"},
 }
 
 
@@ -78,6 +78,7 @@ def loaded_after(statement: str) -> set[str]:
 
 
 HEAVY = {"triton", "lightning", "pytorch_lightning", "torchvision", "plotly", "kornia", "sklearn"}
+HEAVY |= {"jinja2"}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,7 @@ HEAVY = {"triton", "lightning", "pytorch_lightning", "torchvision", "plotly", "k
         ("from ntxent import bounds; bounds.floor(8, 0.5)", {"torch", "scipy", *HEAVY}),
         ("from ntxent import NTXentLoss, nt_xent_loss, engines; engines.status()", HEAVY),
         ("import ntxent.simclr", {"torch", *HEAVY}),
+        ("import ntxent.report", {"torch", *HEAVY}),
     ],
 )
 def test_importing_loads_only_what_is_needed(statement, absent):

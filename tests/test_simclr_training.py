@@ -27,7 +27,7 @@ from ntxent.simclr.training import train
 
 FILES = {
     *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),
-    "summary.json",
+    *("summary.json", "report", "report.html"),
 }
 
 

@@ -30,7 +30,7 @@ __all__ = ["main"]
 
 COMMANDS = (
     *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
-    *("diagnose", "analyze", "bounds", "engines"),
+    *("report", "explore", "diagnose", "analyze", "bounds", "engines"),
 )
 
 

@@ -30,6 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=str, help="Draw the similarities to this .html or .png file."
     )
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const="report.html",
+        type=str,
+        help="Write all of it as one page, report.html unless named.",
+    )
 
 
 def run(options: Any) -> int:
@@ -57,6 +64,12 @@ def run(options: Any) -> int:
         from ntxent.commands._analysis_figure import similarities
 
         save(similarities(report))
+    if options.report is not None:
+        from ntxent.report import write_analysis
+
+        write_analysis(report.to_dict(), files, options.report)
+        if not options.json:
+            print(f"\nReport: {options.report}")
     return 0
 
 

@@ -54,6 +54,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const="report.html",
+        type=str,
+        help="Write the log's page as well, report.html unless named.",
+    )
 
 
 def run(options: Any) -> int:
@@ -63,6 +70,8 @@ def run(options: Any) -> int:
         return _diagnose_log(options)
     if options.column is not None:
         raise ValueError("--column: it chooses a column of a log; give a path or leave it out")
+    if options.report is not None:
+        raise ValueError("--report: it is the page of a log; give a path, or try ntxent explore")
     report = diagnose(
         _loss(options.loss),
         *_required(options.batch_size, options.temperature),
@@ -120,6 +129,14 @@ def _diagnose_log(options: Any) -> int:
             _table(end),
             _alternatives(end),
         )
+    if options.report is not None:
+        from ntxent.report import write_report
+        from ntxent.report.source import Given
+
+        given = Given(size, temperature, options.variant, options.queue, options.dim)
+        write_report([options.path], options.report, given=given, column=options.column)
+        if not options.json:
+            print(f"\nReport: {options.report}")
     return 0
 
 

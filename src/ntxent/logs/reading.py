@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntxent.logs.events import event_rows
-from ntxent.logs.rows import MEASURED, Columns
+from ntxent.logs.rows import Columns
 from ntxent.logs.text import text_rows
 from ntxent.trajectory import Series
 
@@ -45,7 +45,8 @@ class Log:
     """The losses of a run.
 
     ``others``: columns that may be the loss as well. ``problems``: the first of the ``skipped``
-    rows or cells, with line numbers. ``measured``: logged similarities by their names.
+    rows or cells, with line numbers. ``measured``: logged similarities, and what else was asked
+    for, by their names.
     """
 
     path: Path
@@ -57,19 +58,19 @@ class Log:
     skipped: int
 
 
-def read_log(path: str | Path, column: str | None = None) -> Log:
-    """Read the losses of a run from a file or folder.
+def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] = ()) -> Log:
+    """Read the losses of a run, and the columns ``also`` where there are such, from a path.
 
     Raises:
         OSError: the path does not exist or cannot be read.
         ValueError: it holds no log, several, or no such column.
     """
     source = _locate(Path(path))
-    columns = Columns(column)
+    columns = Columns(column, also)
     read = event_rows if source.is_dir() or "tfevents" in source.name else text_rows
     columns.collect(read(source, columns))
     series = columns.series()
-    losses = [name for name in series if name not in MEASURED or name == column]
+    losses = [name for name in series if name not in columns.also or name == column]
     if not losses:
         raise ValueError(_no_column(source, column, columns))
     losses.sort(key=lambda name: (_rank(name), -len(series[name].values)))
@@ -77,7 +78,7 @@ def read_log(path: str | Path, column: str | None = None) -> Log:
         path=source,
         column=losses[0],
         loss=series[losses[0]],
-        measured={name: series[name] for name in MEASURED if name in series},
+        measured={name: series[name] for name in columns.also if name in series},
         others=tuple(losses[1:]),
         problems=tuple(columns.problems),
         skipped=columns.skipped,

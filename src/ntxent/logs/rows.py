@@ -25,8 +25,9 @@ REPORTED = 10  # problems kept word for word
 class Columns:
     """Numbers by column, each with its step, and what could not be read."""
 
-    def __init__(self, column: str | None) -> None:
+    def __init__(self, column: str | None, also: tuple[str, ...] = ()) -> None:
         self.column = column
+        self.also = (*MEASURED, *also)
         self.names: dict[str, bool] = {}
         self.problems: list[str] = []
         self.skipped = 0
@@ -34,10 +35,10 @@ class Columns:
         self._values: dict[str, array[float]] = {}
 
     def want(self, name: str) -> bool:
-        """Whether a column is a step, a similarity, or the loss as far as its name tells."""
+        """Whether a column is a step, asked for, or the loss as far as its name tells."""
         if name not in self.names:
             loss = "loss" in name.lower() if self.column is None else name == self.column
-            self.names[name] = loss or name in STEPS or name in MEASURED
+            self.names[name] = loss or name in STEPS or name in self.also
         return self.names[name]
 
     def skip(self, line: int, why: str) -> None:
@@ -63,7 +64,7 @@ class Columns:
                 self.skip(line, f"{stated} is {step}")
                 continue
             for name, number in numbers.items():
-                if name not in STEPS or name == self.column:
+                if name not in STEPS or name == self.column or name in self.also:
                     self._steps.setdefault(name, array("d")).append(step)
                     self._values.setdefault(name, array("d")).append(number)
 

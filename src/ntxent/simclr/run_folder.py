@@ -56,6 +56,15 @@ class RunFolder:
     def evaluation(self) -> Path:
         return self.path / "evaluation.json"
 
+    @property
+    def recording(self) -> Path:
+        """What the report shows beyond the metrics; see :mod:`ntxent.simclr.recording`."""
+        return self.path / "report"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
         """Make the folder, or with ``overwrite`` take the one that is there.
@@ -86,10 +95,11 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what an earlier run wrote, nothing else."""
-        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        for folder in (self.tensorboard, self.recording):
+            shutil.rmtree(folder, ignore_errors=True)
         for file in (self.summary, self.evaluation, self.config, self.data, self.skipped):
             file.unlink(missing_ok=True)
-        for file in (self.metrics, self.checkpoint, self.encoder, self.onnx):
+        for file in (self.metrics, self.checkpoint, self.encoder, self.onnx, self.report):
             file.unlink(missing_ok=True)
         self.tidy()
 

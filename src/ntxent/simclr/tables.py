@@ -30,6 +30,7 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"{seconds['train']:.0f} s training, {seconds['evaluate']:.0f} s evaluation, "
         f"everything kept in {run.path}\n"
+        f"  report   {shlex.quote(str(run.report))}\n"
         f"  curves   tensorboard --logdir {folder}\n"
         f"  again    ntxent train --config {config} --name another",
         highlight=False,

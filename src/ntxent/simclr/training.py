@@ -14,13 +14,14 @@ from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from ntxent.report import write_report
 from ntxent.simclr.batchnorm import synchronise
 from ntxent.simclr.checkpoints import Checkpoints
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
 from ntxent.simclr.evaluate import Evaluation, Score
 from ntxent.simclr.export import write_onnx, write_safetensors
-from ntxent.simclr.features import RawPixels, describe_all
+from ntxent.simclr.features import RawPixels, describe, describe_all
 from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
 from ntxent.simclr.module import COLUMNS, SimCLR
@@ -30,6 +31,7 @@ from ntxent.simclr.order import share_of
 from ntxent.simclr.processes import Processes, joined
 from ntxent.simclr.progress import LiveHealth, PlainHealth
 from ntxent.simclr.randomness import seed_all
+from ntxent.simclr.recording import Recorder, record_samples
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.stopping import Stop, stoppable
 from ntxent.simclr.summary import summarise
@@ -91,8 +93,11 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
 
             trained = perf_counter()
+            shape = model.views.shape
+            features = partial(describe, encoder, shape=shape, workers=config.data.workers)
+            record_samples(run.recording, features, data.test, data.classes)
             encoders = {"encoder": encoder, "untrained_encoder": untrained}
-            scores = _evaluate(evaluation, data, encoders, model.views.shape)
+            scores = _evaluate(evaluation, data, encoders, shape)
             seconds = {
                 "prepare": prepared - started,
                 "train": checkpoints.seconds_trained,
@@ -105,6 +110,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 summary["knn"] = online.history
             with atomic(run.summary) as path:
                 path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+            write_report([run.path], run.report)
         return run, summary
 
 
@@ -141,7 +147,7 @@ def _fit(
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
         health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
-        callbacks += [health, checkpoints.metrics]
+        callbacks += [health, checkpoints.metrics, Recorder(run.recording)]
         loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
     with quiet_lightning():
         trainer = make_trainer(config, accelerator, processes, callbacks, loggers)

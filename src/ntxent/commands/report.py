@@ -1,0 +1,66 @@
+"""Write one HTML file that explains a run, or several beside each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=str,
+        help="Run folders, or logs: CSV, TSV, JSON lines or TensorBoard events.",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str,
+        help="The HTML file; by default report.html, in the run's own folder if it is one.",
+    )
+    parser.add_argument("--png", type=str, help="Also write the figures as PNG to this folder.")
+    parser.add_argument(
+        "--map", type=str, default="pca", help="Layout of the map: pca, or umap where installed."
+    )
+    parser.add_argument("--json", action="store_true", help="Print what the page says as JSON.")
+    parser.add_argument("-n", "--batch-size", type=int, help="N, where the log does not say it.")
+    parser.add_argument("-t", "--temperature", type=float, help="Temperature τ, likewise.")
+    parser.add_argument(
+        "--variant", type=str, default="nt_xent", help="Convention of the loss, e.g. simclr_tf."
+    )
+    parser.add_argument("--queue", type=int, help="Queued negatives, for moco.")
+    parser.add_argument("--dim", type=int, help="Dimension of the embeddings.")
+    parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
+
+
+def run(options: Any) -> int:
+    from ntxent.report import write_report
+    from ntxent.report.slides import write_slides
+    from ntxent.report.source import Given
+
+    given = Given(
+        options.batch_size, options.temperature, options.variant, options.queue, options.dim
+    )
+    out = Path(options.output or _default(options.runs))
+    made = write_report(
+        options.runs, out, given=given, column=options.column, projection=options.map
+    )
+    drawn = made.pop("figures")
+    made["png"] = [] if options.png is None else write_slides(drawn, Path(options.png))
+    if options.json:
+        print(json.dumps(made, indent=2, allow_nan=False))
+        return 0
+    for run in made["runs"]:
+        print(f"{run['name']}: {run['headline']}")
+    for path in (made["report"], *made["png"]):
+        print(path)
+    return 0
+
+
+def _default(runs: list[str]) -> Path:
+    own = Path(runs[0])
+    return own / "report.html" if len(runs) == 1 and own.is_dir() else Path("report.html")

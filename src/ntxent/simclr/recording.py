@@ -1,0 +1,240 @@
+"""What a run leaves for its report, beyond the numbers of every step: ``<run>/report/``.
+
+measures.csv       at 16 steps, dense at first: how the embeddings of the step's own batch lie
+                   on the sphere, the gradient in them, the seconds since the start
+similarities.json  histograms of the cosines at the first, the middle and the last of these steps
+views.npz          ``pairs`` uint8 ``[n, 2, H, W, C]``: pairs of views as the model saw them
+samples.npz        held-out images: ``features`` ``[n, f]``, ``labels`` (-1 for none),
+                   ``thumbnails``, ``classes``
+
+Everything is bounded: 1,000 samples of 32×32 pixels, 8 pairs of 96×96. Nothing random is drawn, so
+a run is the same with and without it.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
+
+from ntxent import measures
+from ntxent.losses import NTXentLoss
+from ntxent.simclr.data import Images, to_unit
+
+__all__ = ["Recorder", "moments", "record_samples"]
+
+MOMENTS = 16
+PAIRS, PAIR_SIDE = 8, 96
+SAMPLES, SAMPLE_SIDE, PART = 1000, 32, 50
+
+
+def moments(steps: int, count: int = MOMENTS) -> list[int]:
+    """Steps to look at, the first and the last among them; gaps grow linearly.
+
+    >>> moments(300, 6)
+    [0, 12, 48, 108, 191, 299]
+    >>> moments(1)
+    [0]
+    """
+    return sorted({round((steps - 1) * (k / (count - 1)) ** 2) for k in range(count)})
+
+
+class Recorder(Callback):
+    """Looks at what the head received and returned in the steps that :func:`moments` names.
+
+    The module has ``views``, ``head`` and ``config.temperature``; a batch of N images makes the 2N
+    rows that the head sees, first views first. In all other steps nothing is done. Of several
+    processes the first one records, its own share of the batch alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started = 0.0
+        self.due: list[int] = []
+        self.seen: dict[str, Any] = {}
+        self.hooks: list[Any] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.folder.mkdir(exist_ok=True)
+            self.due = moments(int(trainer.estimated_stepping_batches))
+            self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
+            self.started = perf_counter() - self._resume(trainer.global_step)
+
+    def _resume(self, step: int) -> float:
+        """Drop what was recorded from ``step`` on, and return the seconds that were spent before.
+
+        A resumed run repeats the steps since its checkpoint, a new one all of them.
+        """
+        table, histograms = self.folder / "measures.csv", self.folder / "similarities.json"
+        if step == 0:
+            for path in (table, histograms, self.folder / "views.npz"):
+                path.unlink(missing_ok=True)
+            return 0.0
+        if histograms.exists():
+            kept = [h for h in json.loads(histograms.read_text()) if h["step"] < step]
+            histograms.write_text(json.dumps(kept))
+        if not table.exists():
+            return 0.0
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) < step]
+        table.unlink()
+        for row in rows:
+            _append(table, row)
+        return float(rows[-1]["seconds"]) if rows else 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        self.seen = {}
+        if trainer.global_step in self.due and not self.hooks:
+            for name in ("views", "head"):
+                self.hooks.append(getattr(pl_module, name).register_forward_hook(self._see(name)))
+
+    def _see(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, received: tuple[Tensor, ...], returned: Any) -> None:
+            self.seen[name] = (received[0], returned)
+
+        return hook
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        while self.hooks:
+            self.hooks.pop().remove()
+        if "head" not in self.seen:
+            return
+        with _one_thread():
+            self._record(trainer, pl_module.config.temperature, len(batch))
+
+    def _record(self, trainer: Trainer, temperature: float, size: int) -> None:
+        step = trainer.global_step - 1
+        features, embeddings = (rows.detach().float() for rows in self.seen["head"])
+        if len(embeddings) < 2 * size or not embeddings.isfinite().all():
+            return
+        z1, z2 = embeddings[:size], embeddings[size : 2 * size]
+        row = {
+            "step": step,
+            "epoch": trainer.current_epoch,
+            "seconds": round(perf_counter() - self.started, 3),
+            **_measure(z1, z2, features, temperature),
+        }
+        _append(self.folder / "measures.csv", row)
+        if step in (self.due[0], self.middle, self.due[-1]):
+            self._keep_histogram(step, z1, z2)
+        if not (self.folder / "views.npz").exists() and "views" in self.seen:
+            _keep_views(self.folder / "views.npz", self.seen["views"][1])
+
+    def _keep_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
+        path = self.folder / "similarities.json"
+        kept = json.loads(path.read_text()) if path.exists() else []
+        kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**14)._asdict()})
+        path.write_text(json.dumps(kept))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices of a batch gain little from threads, which on a busy machine wait for each other:
+    a step's measures at N = 256 then took up to 1 s on two of them, against 15 ms on one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(z1: Tensor, z2: Tensor, features: Tensor, temperature: float) -> dict[str, float]:
+    unit = normalize(torch.cat([z1, z2])).requires_grad_()
+    with torch.enable_grad():
+        loss = NTXentLoss(temperature, distributed="local")(*unit.chunk(2))
+    (gradient,) = torch.autograd.grad(loss, unit)
+    return {
+        "loss": loss.item(),
+        "alignment": measures.alignment(z1, z2),
+        "uniformity": (measures.uniformity(z1) + measures.uniformity(z2)) / 2,
+        "effective_rank": measures.effective_rank(torch.cat([z1, z2])),
+        "feature_rank": measures.effective_rank(features),
+        "contrastive_accuracy": measures.contrastive_accuracy(z1, z2),
+        "gradient": float(gradient.norm(dim=1).sum()),
+    }
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _pixels(images: Tensor, side: int) -> NDArray[np.uint8]:
+    """Images ``[n, C, H, W]`` as uint8 ``[n, H, W, C]`` no larger than ``side``.
+
+    Those that leave [0, 1], as normalised ones do, are stretched to it, all by the same factor.
+    """
+    images = images.detach().float().cpu()
+    largest = max(images.shape[2:])
+    if largest > side:
+        images = interpolate(images, scale_factor=side / largest, mode="area")
+    low, high = images.amin(), images.amax()
+    if low < 0 or high > 1:
+        images = (images - low) / (high - low)
+    return (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _keep_views(path: Path, views: Sequence[Tensor]) -> None:
+    first, second = (view[:PAIRS] for view in views[:2])
+    both = _pixels(torch.cat([first, second]), PAIR_SIDE)
+    np.savez_compressed(path, pairs=np.stack(np.split(both, 2), axis=1))
+
+
+class _Samples(NamedTuple):
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    thumbnails: NDArray[np.uint8]
+    classes: NDArray[np.str_]
+
+
+def record_samples(
+    folder: Path,
+    describe: Callable[[Images], NDArray[Any]],
+    images: Images,
+    classes: Sequence[str],
+) -> None:
+    """Keep features and thumbnails of held-out images, evenly drawn from them.
+
+    Args:
+        folder: That of the :class:`Recorder`.
+        describe: Images to features ``[n, f]``.
+        images: The held-out images.
+        classes: The names of their labels.
+    """
+    folder.mkdir(exist_ok=True)
+    drawn = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLES)).round())
+    chosen = images.take(drawn.astype(int).tolist())
+    labels = np.full(len(chosen), -1) if chosen.labels is None else chosen.labels
+    kept = _Samples(
+        describe(chosen).astype(np.float32),
+        np.asarray(labels).astype(np.int64),
+        _thumbnails(chosen),
+        np.array([str(name) for name in classes]),
+    )
+    np.savez_compressed(folder / "samples.npz", **kept._asdict())
+
+
+def _thumbnails(images: Images) -> NDArray[np.uint8]:
+    """A few at a time: large images are read from their files."""
+    parts = (range(start, min(start + PART, len(images))) for start in range(0, len(images), PART))
+    return np.concatenate([_pixels(to_unit(images[list(part)]), SAMPLE_SIDE) for part in parts])
