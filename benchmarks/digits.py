@@ -156,7 +156,8 @@ def table(rows: list[Row]) -> Table:
     title = (
         f"Digits, {rows[0]['steps']} steps, accuracy in %, mean ± deviation of {len(seeds)} seeds"
     )
-    shown = Table("contender", title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("contender", no_wrap=True)
     for name in (*MEASURES, "ms a step", "s a run"):
         shown.add_column(name, justify="right")
     for name in dict.fromkeys(row["contender"] for row in rows):
@@ -180,11 +181,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--epochs", type=int, default=TrainConfig().epochs)
     parser.add_argument("--contenders", nargs="+", choices=list(MAKERS), default=list(MAKERS))
-    parser.add_argument("--rows", type=Path, help="JSON file to write environment and rows to")
+    parser.add_argument("--rows", type=Path, help="JSON file; rows of other seeds in it are kept")
     options = parser.parse_args()
-    rows = [
-        row for seed in options.seeds for row in measure(seed, options.epochs, options.contenders)
-    ]
+    rows: list[Row] = []
+    if options.rows is not None and options.rows.exists():
+        kept = json.loads(options.rows.read_text())["rows"]
+        rows = [row for row in kept if row["seed"] not in options.seeds]
+    for seed in options.seeds:
+        rows += measure(seed, options.epochs, options.contenders)
     where = environment()
     console = Console()
     console.print(table(rows))

@@ -149,6 +149,23 @@ def test_arrays_with_a_test_part_and_a_pair_of_files(tmp_path):
     assert open_source(DataConfig(source=config.source)).train.labels is None
 
 
+def test_minus_one_marks_an_image_without_a_label(tmp_path):
+    labels = np.array([5, -1, 9, 5, -1, 9, 5, 9, -1, 5, 9, 5])
+    np.savez(tmp_path / "a.npz", x_train=PIXELS, y_train=labels, x_test=PIXELS, y_test=labels)
+    data = ImageData(DataConfig(source=str(tmp_path / "a.npz")), batch_size=4)
+    assert (len(data.train), len(data.labelled), len(data.test)) == (12, 9, 9)
+    assert data.classes == ["5", "9"]
+    np.testing.assert_array_equal(data.labelled.labels[:4], [0, 1, 0, 1])
+
+
+def test_labels_of_any_source_can_be_ignored(tmp_path):
+    cifar10_binary(tmp_path)
+    data = ImageData(DataConfig(source="cifar10", root=str(tmp_path), labels="none"), batch_size=4)
+    assert not data.has_labels
+    with pytest.raises(ValueError, match=r"labels: received 'l.npy' for digits, expected auto or"):
+        open_source(DataConfig(labels="l.npy"))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

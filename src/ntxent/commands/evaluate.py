@@ -79,6 +79,8 @@ def _show(result: dict[str, Any], console: Console) -> None:
             table.add_row(words, f"{100 * tuned[name]['mean']:.1f}", f"{low:.1f} to {high:.1f}")
         console.print(table)
     views = result["views"]
+    if views is None:
+        return
     title = f"Two views of {views['images']} held-out images, without labels"
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_row("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ntxent.simclr.config import ModelConfig
+from ntxent.simclr.data import Shape, is_tiny
 from ntxent.simclr.importing import load_object
 from ntxent.simclr.model import DigitsEncoder
-from ntxent.simclr.recipes import TINY
 
 __all__ = ["build_encoder"]
 
@@ -18,7 +18,7 @@ __all__ = ["build_encoder"]
 CIFAR_STEM_BELOW = 65
 
 
-def build_encoder(config: ModelConfig, shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+def build_encoder(config: ModelConfig, shape: Shape) -> tuple[nn.Module, int]:
     """An encoder of images of ``shape``, channels first, and the number of its features.
 
     Raises:
@@ -26,7 +26,7 @@ def build_encoder(config: ModelConfig, shape: tuple[int, int, int]) -> tuple[nn.
     """
     channels, height, width = shape
     if config.encoder == "auto":
-        config = replace(config, encoder="digits" if max(height, width) <= TINY else "resnet18")
+        config = replace(config, encoder="digits" if is_tiny(shape) else "resnet18")
     if config.encoder == "digits":
         encoder: nn.Module = DigitsEncoder(config, channels)
     elif ":" in config.encoder:
@@ -95,7 +95,7 @@ def _use_cifar_stem(encoder: Any) -> None:
     encoder.maxpool = nn.Identity()
 
 
-def _features(encoder: nn.Module, config: ModelConfig, shape: tuple[int, int, int]) -> int:
+def _features(encoder: nn.Module, config: ModelConfig, shape: Shape) -> int:
     """Encode two images of zeros, leaving statistics and generators as they were."""
     training = encoder.training
     encoder.eval()

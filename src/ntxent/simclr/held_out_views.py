@@ -15,12 +15,14 @@ BATCH = 256
 
 
 @torch.no_grad()
-def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, float]:
+def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, float] | None:
     """The measures of :mod:`ntxent.measures` on at most 2,048 of the images.
 
     ``contrastive_accuracy`` is the share of views whose other view is nearer than any view of any
-    other image; it is larger for fewer images.
+    other image; it is larger for fewer images. None where there is one image only.
     """
+    if len(images) < 2:
+        return None
     device = next(model.parameters()).device
     count = min(len(images), LARGEST_PART)
     pairs = []

@@ -50,6 +50,7 @@ class OnlineKNN(Callback):
             )
         self.labels, self.test_labels = self.train.labels, self.test.labels
         self.every, self.neighbors, self.field = every, neighbors, field
+        self.workers = data.config.workers
         self.history: list[tuple[int, float]] = []
 
     @classmethod
@@ -73,7 +74,9 @@ class OnlineKNN(Callback):
     def accuracy(self, module: Any) -> float:
         """The accuracy now, from 0 to 1."""
         encoder, shape = getattr(module, self.field), module.views.shape
-        features = (describe(encoder, part, shape) for part in (self.train, self.test))
+        features = (
+            describe(encoder, part, shape, self.workers) for part in (self.train, self.test)
+        )
         train, test = standardised(*features)
         answers = knn(train, self.labels, test, min(self.neighbors, len(train)))
         return float((answers == self.test_labels).mean())

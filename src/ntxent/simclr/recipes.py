@@ -11,11 +11,9 @@ from kornia.augmentation import AugmentationBase2D
 from torch import nn
 
 from ntxent.simclr.config import AugmentationConfig
+from ntxent.simclr.data import is_tiny
 
-__all__ = ["TINY", "build_recipe"]
-
-# Pixels a side up to which cropping and blurring leave too little: digits are 8x8.
-TINY = 16
+__all__ = ["build_recipe"]
 
 
 def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.Module]:
@@ -27,7 +25,7 @@ def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> lis
     """
     recipe = config.recipe
     if recipe == "auto":
-        recipe = "affine" if max(shape[1:]) <= TINY else "simclr"
+        recipe = "affine" if is_tiny(shape) else "simclr"
     if recipe == "affine":
         return _affine(config)
     if recipe == "simclr":

@@ -22,6 +22,8 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     """Print the tables of a run, where its files are, and what can be done with them."""
     if summary["evaluation"]:
         console.print(accuracies(summary["evaluation"]))
+    else:
+        console.print("no labels, so no accuracies; ntxent evaluate compares views")
     console.print(_loss(summary))
     seconds = summary["seconds"]
     folder, config = (shlex.quote(str(path)) for path in (run.path, run.config))

@@ -20,7 +20,7 @@ __all__ = ["TrainedRun"]
 
 
 class TrainedRun:
-    """The model of a run folder, in evaluation mode.
+    """The model of a run folder, in evaluation mode, on CUDA where there is one.
 
     Args:
         folder: The run folder.
@@ -49,15 +49,16 @@ class TrainedRun:
         self.model = self._build(replace(self.config.model, arguments=rest))
         try:
             state = torch.load(self.run.checkpoint, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["state_dict"], strict=False)
+            self.model.load_state_dict(state["state_dict"])
             self.model.encoder.load_state_dict(load_file(self.run.encoder))
         except RuntimeError as error:
             raise ValueError(f"{self.run.path}: {str(error).partition(chr(10))[0]}") from error
-        self.model.eval()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device).eval()
 
     def untrained(self) -> nn.Module:
         """The encoder as it was before the first step."""
-        return self._build(self.config.model).encoder.eval()
+        return self._build(self.config.model).encoder.to(self.device).eval()
 
     def _build(self, choice: ModelConfig) -> SimCLR:
         # neither compiled nor synchronised: nothing is trained here

@@ -44,7 +44,7 @@ def open_arrays(path: Path, config: DataConfig) -> Source:
         )
     test = _pair(arrays, TEST_NAMES)
     parts = [part for part in (train, test) if part is not None]
-    if config.labels == "none" or any(labels is None for _, labels in parts):
+    if any(labels is None for _, labels in parts):
         classes: list[str] = []
         numbers: list[Labels | None] = [None] * len(parts)
     else:
@@ -63,11 +63,15 @@ def _pair(arrays: dict[str, Any], names: tuple[tuple[str, str], ...]) -> tuple[A
 
 
 def _number(parts: list[NDArray[Any]]) -> tuple[list[str], list[Labels | None]]:
-    """Labels of any kind to 0, 1, … in their sorted order, the same in every part."""
+    """Labels of any kind to 0, 1, … in their sorted order, the same in every part; -1 stays."""
     flat = [part.reshape(len(part), -1)[:, 0] for part in parts]
-    values, numbers = np.unique(np.concatenate(flat), return_inverse=True)
+    together = np.concatenate(flat)
+    known = together != -1 if together.dtype.kind == "i" else np.full(len(together), True)
+    values, numbers = np.unique(together[known], return_inverse=True)
+    result = np.full(len(together), -1)
+    result[known] = numbers
     ends = np.cumsum([len(part) for part in flat])[:-1]
-    return [str(value) for value in values], list(np.split(numbers.astype(np.int64), ends))
+    return [str(value) for value in values], list(np.split(result, ends))
 
 
 def _images(path: Path, array: NDArray[Any], labels: Labels | None) -> MemoryImages:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["Images", "Labels", "MemoryImages", "Shape", "to_unit"]
+__all__ = ["Images", "Labels", "MemoryImages", "Shape", "is_tiny", "to_unit"]
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -66,6 +66,15 @@ class MemoryImages(Images):
         if self.pixels.nbytes > megabytes * MEGABYTE:
             return self
         return MemoryImages(self.pixels.to(device), self.labels)
+
+
+def is_tiny(shape: Shape) -> bool:
+    """Whether cropping, blurring and a deep encoder would leave too little of such images.
+
+    >>> is_tiny((1, 8, 8)), is_tiny((3, 32, 32))
+    (True, False)
+    """
+    return max(shape[1:]) <= 16
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -37,15 +37,14 @@ def open_own(config: DataConfig) -> Source:
         made = make(**config.arguments)
     except TypeError as error:
         raise ValueError(f"data.arguments: {config.source}: {error}") from error
-    use_labels = config.labels != "none"
     if not isinstance(made, LightningDataModule):
-        train = DatasetImages(made, use_labels)
+        train = DatasetImages(made)
         return Source(train, None, _classes(made, train.labels))
     made.prepare_data()
     made.setup("fit")
-    train = DatasetImages(_dataset(made.train_dataloader()), use_labels)
+    train = DatasetImages(_dataset(made.train_dataloader()))
     held_out = _held_out(made)
-    test = None if held_out is None else DatasetImages(held_out, use_labels)
+    test = None if held_out is None else DatasetImages(held_out)
     return Source(train, test, _classes(train.dataset, train.labels))
 
 
@@ -82,7 +81,7 @@ class DatasetImages(Images):
     are uint8, or floats in [0, 1]. All have the shape of the first.
     """
 
-    def __init__(self, dataset: Any, use_labels: bool = True) -> None:
+    def __init__(self, dataset: Any) -> None:
         sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
         if isinstance(dataset, IterableDataset) or not sized:
             raise ValueError(
@@ -94,7 +93,7 @@ class DatasetImages(Images):
         self.dataset = dataset
         channels, height, width = self._read(0).shape
         self.shape = (channels, height, width)
-        self.labels = self._labels() if use_labels else None
+        self.labels = self._labels()
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
         images = [self._read(int(index)) for index in indices]

@@ -48,7 +48,7 @@ class _Binary:
         folder = root / self.folder
         train, test = (self._part(folder, pattern) for pattern in (self.train, self.test))
         names = folder / self.names
-        classes = names.read_text().split() if names.is_file() else ()
+        classes = names.read_text().split() if names.is_file() else _numbered(train)
         return Source(train, test, classes)
 
     def _part(self, folder: Path, pattern: str) -> MemoryImages:
@@ -91,7 +91,13 @@ def _stl10(config: DataConfig) -> Source:
     train, test = (
         _torchvision("stl10", config, split=part) for part in ("train+unlabeled", "test")
     )
-    return Source(_stl_images(train), _stl_images(test), train.classes)
+    images = _stl_images(train)
+    return Source(images, _stl_images(test), train.classes or _numbered(images))
+
+
+def _numbered(images: MemoryImages) -> list[str]:
+    """Names for classes that have none."""
+    return [] if images.labels is None else [str(n) for n in range(int(images.labels.max()) + 1)]
 
 
 def _stl_images(part: Any) -> MemoryImages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +47,21 @@ def open_source(config: DataConfig) -> Source:
         ValueError: the name is unknown, or the images cannot be used; the message says why.
         OSError: a file is missing or cannot be read.
     """
+    if config.labels not in ("auto", "none") and not config.source.endswith(".npy"):
+        raise ValueError(
+            f"data.labels: received {config.labels!r} for {config.source}, expected auto or none; "
+            "a file of labels goes with an .npy file of images"
+        )
+    source = _opened(config)
+    if config.labels == "none":
+        source.train.labels = None
+        if source.test is not None:
+            source.test.labels = None
+        return replace(source, classes=())
+    return source
+
+
+def _opened(config: DataConfig) -> Source:
     name, path = config.source, Path(config.source).expanduser()
     if name in ("digits", "cifar10", "cifar100", "stl10"):
         from ntxent.simclr.data.published import PUBLISHED
