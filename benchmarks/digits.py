@@ -187,14 +187,16 @@ def main() -> int:
     if options.rows is not None and options.rows.exists():
         kept = json.loads(options.rows.read_text())["rows"]
         rows = [row for row in kept if row["seed"] not in options.seeds]
+    where = environment()
     for seed in options.seeds:
         rows += measure(seed, options.epochs, options.contenders)
-    where = environment()
+        if options.rows is not None:  # at once: the next seed may be interrupted
+            options.rows.write_text(
+                json.dumps({"environment": where, "rows": rows}, indent=1) + "\n"
+            )
     console = Console()
     console.print(table(rows))
     console.print(describe(where), highlight=False)
-    if options.rows is not None:
-        options.rows.write_text(json.dumps({"environment": where, "rows": rows}, indent=1) + "\n")
     return 0
 
 
