@@ -68,7 +68,8 @@ def test_every_kernel_compiles_and_fits(architecture):
     """
     rows = []
     for more in (
-        ("--widths", "100", "768"),
+        ("--widths", "100"),
+        ("--widths", "768", "--precisions", "bfloat16", "tf32x3"),
         ("--widths", "128", "--shapes", "one way", "both ways", "--precisions", "bfloat16"),
     ):
         command = [sys.executable, "-m", "benchmarks.kernels", "--json", *more]
