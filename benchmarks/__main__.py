@@ -15,8 +15,9 @@ from rich.table import Table
 
 from benchmarks.contenders import FAMILIES
 from benchmarks.environment import describe, environment
-from benchmarks.measure import Row, measure
+from benchmarks.measure import Row, largest, measure
 
+PATIENCE = 90.0  # seconds of a first step, starting its process included
 QUICK = ("ntxent", "dense eager", "dense compiled", "lightly", "pytorch-metric-learning")
 
 # family, sizes N, widths d, contenders; only ours goes where nobody else fits.
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument(
         "--memory-n", type=int, nargs="*", default=[16384], help="further sizes, ours alone"
     )
-    parser.add_argument("--suite", action="store_true", help="everyone, every size: 20 minutes")
+    parser.add_argument("--suite", action="store_true", help="everyone, every size: 25 minutes")
     parser.add_argument("--limit-gib", type=float, default=8.0, help="memory limit of a contender")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of timing for a size")
     parser.add_argument("--out", type=Path, help="write rows as JSON; goes on where it ended")
@@ -106,6 +107,18 @@ def main() -> int:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             content = {"environment": where, "rows": rows}
             options.out.write_text(json.dumps(content, indent=1) + "\n")
+    if options.suite:
+        content = {"environment": where, "rows": rows, "largest": []}
+        for name in FAMILIES["nt_xent"]:
+            if name != "matrix products alone":
+                console.print(f"looking for the largest N of {name} ...", style="dim")
+                found = largest("nt_xent", name, 128, options.limit_gib, PATIENCE)
+                content["largest"].append(found)
+        if options.out:
+            options.out.write_text(json.dumps(content, indent=1) + "\n")
+        for found in content["largest"]:
+            end = f"N = {found['largest_n']:,}, then {found['beyond']}"
+            console.print(f"{found['contender']}: {end}", highlight=False)
     console.print(table(rows))
     return 0
 

@@ -16,7 +16,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: _installed(name) for name in PACKAGES},
+        "versions": {name: installed(name) for name in PACKAGES},
     }
 
 
@@ -35,7 +35,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _installed(package: str) -> str | None:
+def installed(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

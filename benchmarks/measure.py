@@ -2,6 +2,7 @@
 
 import multiprocessing
 import statistics
+import time
 from typing import Any
 
 from benchmarks.contenders import TEMPERATURE
@@ -82,3 +83,20 @@ def measure(
     for _ in range(max(3, min(200, int(budget / max(once, 1e-9)))) if once < budget else 0):
         round_of_all()
     return [process.close() for process in processes]
+
+
+def largest(family: str, name: str, d: int, limit_gib: float, patience: float) -> Row:
+    """The largest power of two of pairs whose first step fits in the memory and the seconds."""
+    reached, reason, n = 0, "", 64
+    while not reason:
+        start = time.perf_counter()
+        process = Process(family, name, n, d, limit_gib)
+        seconds = time.perf_counter() - start
+        process.close()
+        if process.error:
+            reason = process.error
+        elif seconds > patience:
+            reason = f"more than {patience:g} s"
+        else:
+            reached, n = n, 2 * n
+    return {"family": family, "contender": name, "d": d, "largest_n": reached, "beyond": reason}

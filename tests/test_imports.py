@@ -18,7 +18,8 @@ ARROWS = {
     | {"functional", "engines", "measures", "analysis", "monitor"},
     "commands": {"commands", "simclr", "report", "diagnosis", "trajectory", "logs", "bounds"}
     | {"functional", "engines", "measures", "analysis", "monitor", "distributed"},
-    "simclr": {"simclr", "losses", "diagnosis", "bounds", "measures", "monitor", "report"},
+    "simclr": {"simclr", "losses", "diagnosis", "bounds", "measures", "monitor", "report"}
+    | {"gradient_cache"},
     "monitor": {"bounds", "diagnosis", "measures"},
     "analysis": {"bounds", "diagnosis", "measures", "primitive", "engines", "distributed"},
     "losses": {"functional", "distributed"},

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from ntxent.simclr.data import DigitsData
+from ntxent.simclr import DataConfig
+from ntxent.simclr.data import ImageData
 
 
 @pytest.fixture(scope="module")
 def data():
-    return DigitsData(batch_size=256)
+    return ImageData(DataConfig(), batch_size=256)
 
 
 def images_of(part):
@@ -15,21 +16,21 @@ def images_of(part):
 
 
 def test_a_quarter_is_held_out_with_equal_class_shares(data):
-    assert (len(data.train_images), len(data.test_images)) == (1347, 450)
-    held_out = np.bincount(data.test_labels)
-    images = np.bincount(data.train_labels) + held_out
+    assert (len(data.train.pixels), len(data.test.pixels)) == (1347, 450)
+    held_out = np.bincount(data.test.labels)
+    images = np.bincount(data.train.labels) + held_out
     assert abs(held_out - images * 450 / 1797).max() < 1
 
 
 def test_no_held_out_image_is_trained_on(data):
-    assert not images_of(data.train_images) & images_of(data.test_images)
+    assert not images_of(data.train.pixels) & images_of(data.test.pixels)
 
 
 def test_the_split_ignores_the_seed(data):
     torch.manual_seed(99)
     np.random.seed(99)
-    again = DigitsData(batch_size=256)
-    torch.testing.assert_close(again.test_images, data.test_images, rtol=0, atol=0)
+    again = ImageData(DataConfig(), batch_size=256)
+    torch.testing.assert_close(again.test.pixels, data.test.pixels, rtol=0, atol=0)
 
 
 def test_batches_are_full_unlabelled_and_new_each_epoch(data):
@@ -37,13 +38,13 @@ def test_batches_are_full_unlabelled_and_new_each_epoch(data):
     first, second = list(loader), list(loader)
     assert [tuple(batch.shape) for batch in first] == [(256, 1, 8, 8)] * (1347 // 256)
     assert len(images_of(torch.cat(first))) == 5 * 256
-    assert images_of(torch.cat(first)) <= images_of(data.train_images)
+    assert images_of(torch.cat(first)) <= images_of(data.train.pixels)
     assert not torch.equal(first[0], second[0])
 
 
 def test_pixels_lie_in_the_unit_interval(data):
-    assert data.train_images.dtype == torch.float32
-    assert (data.train_images.min(), data.train_images.max()) == (0, 1)
+    assert data.train.pixels.dtype == torch.float32
+    assert (data.train.pixels.min(), data.train.pixels.max()) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +57,4 @@ def test_pixels_lie_in_the_unit_interval(data):
 )
 def test_what_does_not_fit_the_data_is_refused(batch_size, held_out, message):
     with pytest.raises(ValueError, match=message):
-        DigitsData(batch_size, held_out)
+        ImageData(DataConfig(held_out=held_out), batch_size)

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from ntxent.simclr import EvaluationConfig
-from ntxent.simclr.evaluate import Evaluation, describe
+from ntxent.simclr.data import MemoryImages
+from ntxent.simclr.evaluate import Evaluation
+from ntxent.simclr.features import describe
 
 LABELS = np.repeat(np.arange(4), 10)
 CONFIG = EvaluationConfig(labels_per_class=(1, 3), draws=4, neighbors=3)
@@ -36,13 +38,14 @@ def test_every_representation_meets_the_same_labelled_images():
     features = np.random.default_rng(0).normal(size=(2, len(LABELS), 8))
     assert evaluation(*features) == evaluation(*features)
     again = Evaluation(LABELS, LABELS, CONFIG)
-    for count, draws in evaluation.draws.items():
+    for measure, draws in evaluation.draws.items():
+        count = int(measure.removeprefix("linear_"))
         assert len(draws) == 4
-        for drawn, repeated in zip(draws, again.draws[count], strict=True):
+        for drawn, repeated in zip(draws, again.draws[measure], strict=True):
             np.testing.assert_array_equal(drawn, repeated)
             np.testing.assert_array_equal(np.bincount(LABELS[drawn]), [count] * 4)
             assert len(set(drawn)) == len(drawn)
-    assert not np.array_equal(evaluation.draws[3][0], evaluation.draws[3][1])
+    assert not np.array_equal(evaluation.draws["linear_3"][0], evaluation.draws["linear_3"][1])
 
 
 @pytest.mark.parametrize(
@@ -59,5 +62,7 @@ def test_more_labels_than_images_are_refused(config, message):
 
 def test_describe_uses_running_statistics():
     encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)).train()
-    images = torch.rand(6, 1, 2, 2)
-    np.testing.assert_allclose(describe(encoder, images), images.flatten(1), rtol=1e-4)
+    images = MemoryImages(torch.rand(6, 1, 2, 2))
+    features = describe(encoder, images, images.shape)
+    np.testing.assert_allclose(features, images.pixels.flatten(1), rtol=1e-4)
+    assert encoder.training  # as it was

@@ -6,7 +6,7 @@ import torch
 from ntxent.simclr import AugmentationConfig, ModelConfig
 from ntxent.simclr.augmentation import TwoViews
 from ntxent.simclr.model import DigitsEncoder, ProjectionHead
-from ntxent.simclr.module import warmup_cosine
+from ntxent.simclr.schedules import warmup_cosine
 
 IMAGES = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 STILL = AugmentationConfig(
@@ -16,7 +16,7 @@ STILL = AugmentationConfig(
 
 def views(config, seed=0):
     torch.manual_seed(seed)
-    return TwoViews(config)(IMAGES)
+    return TwoViews(config, (1, 8, 8))(IMAGES)
 
 
 def test_views_keep_shape_and_range_and_differ():

@@ -97,7 +97,8 @@ def test_views_and_samples_are_images_with_what_was_made_of_them(folder, config)
         assert set(samples["labels"]) == set(range(10))
         assert list(samples["classes"]) == list("0123456789")
     data = json.loads((folder / "data.json").read_text())
-    assert (data["train"], data["held_out"], data["shape"]) == (1347, 450, [1, 8, 8])
+    assert (data["images"]["train"], data["images"]["held_out"]) == (1347, 450)
+    assert data["shape"] == [1, 8, 8]
     assert sum(data["held_out_counts"]) == 450
 
 
@@ -130,7 +131,7 @@ def test_a_resumed_run_repeats_what_came_after_its_checkpoint(folder, tmp_path):
 def test_what_is_kept_is_bounded(tmp_path):
     images = torch.rand(1200, 3, 64, 48)
     labels = np.arange(1200) % 2
-    record_samples(tmp_path, lambda x: x.mean((2, 3)).numpy(), images, labels, ["a", "b"], {})
+    record_samples(tmp_path, images.mean((2, 3)).numpy(), images, labels, ["a", "b"], {})
     with np.load(tmp_path / "samples.npz") as samples:
         assert samples["thumbnails"].shape == (1000, 32, 24, 3)
         assert len(samples["features"]) == 1000

@@ -19,14 +19,15 @@ from ntxent.simclr import (
     OptimizerConfig,
     TrainConfig,
 )
-from ntxent.simclr.evaluate import describe
+from ntxent.simclr.data import MemoryImages
+from ntxent.simclr.features import describe
 from ntxent.simclr.model import DigitsEncoder
 from ntxent.simclr.run_folder import RunFolder, atomic
 from ntxent.simclr.training import train
 
 FILES = {
-    *("config.yaml", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors", "summary.json"),
-    *("report", "report.html"),
+    *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),
+    *("summary.json", "report", "report.html"),
 }
 
 
@@ -113,7 +114,8 @@ def test_the_configuration_is_kept_whole(run, config):
 def test_encoder_and_checkpoint_hold_the_trained_weights(run, config):
     encoder = DigitsEncoder(config.model)
     encoder.load_state_dict(load_file(run.encoder))
-    assert describe(encoder, torch.zeros(1, 1, 8, 8)).shape == (1, 32)
+    image = MemoryImages(torch.zeros(1, 1, 8, 8))
+    assert describe(encoder, image, image.shape).shape == (1, 32)
     checkpoint = torch.load(run.checkpoint, weights_only=True)["state_dict"]
     for name, weight in encoder.state_dict().items():
         torch.testing.assert_close(checkpoint[f"encoder.{name}"], weight, rtol=0, atol=0)
@@ -136,10 +138,13 @@ def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path):
     run = RunFolder.create(tmp_path, "a")
     run.summary.write_text("{}")
     (run.path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"exists; choose another --name, .*--overwrite true"):
+    with pytest.raises(
+        FileExistsError, match=r"exists; choose another --name, .*--resume .*--overwrite true"
+    ):
         RunFolder.create(tmp_path, "a")
     assert run.summary.read_text() == "{}"
-    RunFolder.create(tmp_path, "a", overwrite=True)
+    assert RunFolder.create(tmp_path, "a", overwrite=True) == run
+    run.clear()
     assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
 
 
@@ -166,7 +171,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 @pytest.mark.parametrize(("batch_size", "held_out", "steps"), [(2, 0.95, 44), (1347, 0.25, 1)])
 def test_the_smallest_and_the_largest_batch_train(config, batch_size, held_out, steps):
-    name, data = f"batch{batch_size}", DataConfig(held_out)
+    name, data = f"batch{batch_size}", DataConfig(held_out=held_out)
     _, summary = train(replace(config, name=name, batch_size=batch_size, data=data, epochs=1))
     assert summary["loss"]["steps"] == steps
 

@@ -2,10 +2,12 @@
 
 A command is a module of :mod:`ntxent.commands`. Its docstring's first line is its help,
 ``add_arguments(parser)`` declares its options, and ``run(options)`` does it and returns the exit
-status. What it needs beyond its options it imports when it runs.
+status; ``run(options, given)`` is told apart which of them were given and not left at their
+defaults. What it needs beyond its options it imports when it runs.
 
 A ``ValueError``, ``TypeError`` or ``OSError`` is how this library tells its user what to change:
-it ends as one line with exit status 2. Any other exception is a defect and keeps its traceback.
+it ends as one line with exit status 2. So does, with status 1, a ``FloatingPointError``: a training
+that got lost. Any other exception is a defect and keeps its traceback.
 """
 
 import re
@@ -13,22 +15,30 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import signature
 from io import TextIOWrapper
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ntxent import __version__
+from ntxent.simclr.stopping import Terminated
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "report", "explore", "diagnose", "analyze", "bounds", "engines")
+COMMANDS = (
+    *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
+    *("report", "explore", "diagnose", "analyze", "bounds", "engines"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0, 2 for a mistake in it, 130 for Ctrl-C."""
+    """Run one command line and return its exit status.
+
+    0; 1 for a training that got lost; 2 for a mistake; 130 for Ctrl-C; 143 for SIGTERM.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal gets ? for τ, not a traceback
@@ -36,9 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands = {name: import_module(f"ntxent.commands.{name}") for name in COMMANDS}
         parser = _parser(commands)
         choice = parser.instantiate(parser.parse_args(argv))
-        status: int = commands[choice.command].run(choice[choice.command])
-    except KeyboardInterrupt:
-        return _stop(130, "interrupted")
+        run = commands[choice.command].run
+        extra = {}
+        if "given" in signature(run).parameters:
+            extra["given"] = parser.parse_args(argv, defaults=False)[choice.command]
+        status: int = run(choice[choice.command], **extra)
+    except KeyboardInterrupt as stop:
+        return _stop(130, str(stop) or "interrupted")
+    except Terminated as stop:
+        return _stop(143, stop.message)
+    except FloatingPointError as error:
+        return _stop(1, f"error: {error}")
     except ModuleNotFoundError as error:
         missing = (error.name or "ntxent").partition(".")[0]
         if missing == "ntxent":

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ntxent.distributed import Alone
 
-__all__ = ["processes"]
+__all__ = ["first", "processes"]
+
+
+def first() -> bool:
+    """Whether this process is the one that does what only one can do."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -29,8 +29,9 @@ for float64 input, else float32. ``nll`` must be as accurate as a shifted softma
 logits (no plain difference of two large numbers), and memory beyond inputs and outputs must not
 grow with ``M * K``.
 
-Modules are looked for at first use, never at import. One whose imports fail stays listed, with the
-reason, in :func:`status`; an engine asked for by name is never replaced by another.
+Modules are looked for at first use, never at import; a leading underscore marks what engines share.
+One whose imports fail, or that names an obstacle, stays listed in :func:`status` with the reason;
+an engine asked for by name is never replaced by another.
 """
 
 import pkgutil
@@ -67,6 +68,8 @@ class Engine:
     backward: Backward
     kept_shape: Callable[[Tensor, Tensor | None], tuple[int, ...]] = _nothing
     """Shape of ``kept`` for these ``x`` and ``y``; by default nothing is kept."""
+    obstacle: str = ""
+    """Why it cannot be used on this machine; empty where it can."""
 
     def supports(self, device: str) -> bool:
         return "*" in self.devices or device in self.devices
@@ -94,12 +97,17 @@ def _discover() -> tuple[dict[str, Engine], dict[str, str]]:
     found: dict[str, Engine] = {}
     failed: dict[str, str] = {}
     for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith("_"):
+            continue
         try:
             engine: Engine = import_module(f"{__name__}.{module.name}").ENGINE
         except ImportError as error:
             failed[module.name] = str(error)
         else:
-            found[engine.name] = engine
+            if engine.obstacle:
+                failed[engine.name] = engine.obstacle
+            else:
+                found[engine.name] = engine
     return found, failed
 
 

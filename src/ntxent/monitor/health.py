@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, SupportsFloat
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, SupportsFloat
 
 from ntxent import bounds
 from ntxent.diagnosis import Diagnosis, diagnose
@@ -139,6 +139,21 @@ class HealthMonitor:
             return health
         self._judge(report)
         return health | _numbers(report)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values from which another monitor of the same settings continues."""
+        return {
+            "step": self.step,
+            "first_look": self._first_look,
+            "warnings": list(self.warnings),
+            "episodes": {kind: asdict(episode) for kind, episode in self._episodes.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`: no warning is given twice, no episode forgotten."""
+        self.step, self._first_look = state["step"], state["first_look"]
+        self.warnings = list(state["warnings"])
+        self._episodes = {kind: _Episode(**kept) for kind, kept in state["episodes"].items()}
 
     def _judge(self, report: Diagnosis) -> None:
         first, *middle, last = report.sentences

@@ -1,65 +1,72 @@
 """SimCLR as a LightningModule: every step is logged together with the limits of its loss."""
 
 from functools import partial
-from math import cos, pi
 from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
-from torch.optim import AdamW
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from ntxent import bounds
+from ntxent.gradient_cache import gradcache
 from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr.augmentation import TwoViews
+from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+from ntxent.simclr.data import Shape
+from ntxent.simclr.model import ProjectionHead
+from ntxent.simclr.optimizers import make_optimizer
+from ntxent.simclr.order import share_of
+from ntxent.simclr.schedules import warmup_cosine
 
-__all__ = ["SimCLR", "warmup_cosine"]
+__all__ = ["COLUMNS", "SimCLR"]
 
-
-def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
-
-    The cosine would be 0 at ``steps``, the first step that is not taken.
-
-    >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2
+COLUMNS = (
+    "loss",
+    "floor",
+    "chance",
+    "position",
+    "positive_similarity",
+    "negative_similarity",
+    "lr",
+)
 
 
 class SimCLR(LightningModule):
     """Two views, one encoder and head for both, NT-Xent between their embeddings.
 
-    A batch of images ``[N, 1, 8, 8]`` logs ``loss``, ``floor``, ``chance``, ``position``,
+    A batch of images ``[N, C, H, W]`` logs ``loss``, ``floor``, ``chance``, ``position``,
     ``positive_similarity``, ``negative_similarity`` and ``lr``; ``monitor`` warns in words.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, image_shape: Shape) -> None:
         super().__init__()
         self.config = config
-        self.views = TwoViews(config.augmentation)
-        self.encoder = DigitsEncoder(config.model)
-        self.head = ProjectionHead(self.encoder.features, config.model)
+        self.views = TwoViews(config.augmentation, image_shape)
+        self.encoder, features = build_encoder(config.model, self.views.shape)
+        self.head = ProjectionHead(features, config.model)
         self.loss = NTXentLoss(config.temperature, return_stats=True)
         self.setting = config.batch_size, config.temperature, config.model.projection_dim
         self.floor, self.chance = bounds.floor(*self.setting), bounds.chance(config.batch_size)
         self.monitor = HealthMonitor(*self.setting)
+        if config.channels_last:
+            self.encoder.to(memory_format=torch.channels_last)
+        if config.compile:
+            self.encoder.compile()
+            self.head.compile()
 
     def forward(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.head(self.encoder(images))
         return embeddings
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
-        # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
-        z1, z2 = self(torch.cat(self.views(images))).chunk(2)
-        loss: Tensor
-        loss, stats = self.loss(z1, z2)
+        views = self.views(images, self._rows(), self.config.batch_size)
+        if self.config.channels_last:
+            views = tuple(view.contiguous(memory_format=torch.channels_last) for view in views)
+        loss, stats = self._step(*views) if self.config.gradcache is None else self._cached(*views)
         value = loss.item()
         self.log_dict(
             {
@@ -76,9 +83,80 @@ class SimCLR(LightningModule):
         self.monitor.update(value, stats)
         return loss
 
+    def _step(self, first: Tensor, second: Tensor) -> tuple[Tensor, Any]:
+        # One pass over all 2N views: batch normalisation sees both of a pair, as in SimCLR.
+        return self._finite_loss(*self(torch.cat([first, second])).chunk(2))
+
+    def _cached(self, first: Tensor, second: Tensor) -> tuple[Tensor, Any]:
+        """The same in chunks that fit in memory; gradients are in place when this returns."""
+        self.zero_grad()
+        loss, stats = gradcache(
+            self,
+            (first, second),
+            self._finite_loss,
+            chunk_size=self.config.gradcache or 1,
+            scaler=getattr(self.trainer.precision_plugin, "scaler", None),
+        )
+        if self.trainer.world_size > 1:
+            self._average_gradients()
+        return loss, stats
+
+    def _average_gradients(self) -> None:
+        """What DDP does in its one backward pass, after those of all chunks."""
+        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        parts = torch.split(flat / self.trainer.world_size, [g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def on_fit_start(self) -> None:
+        wrapped = self.trainer.strategy.model
+        if self.config.gradcache is not None and isinstance(wrapped, DistributedDataParallel):
+            wrapped.require_backward_grad_sync = False
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.config.gradcache is None:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, *args: Any) -> None:
+        if self.config.gradcache is None:
+            super().optimizer_zero_grad(*args)
+
+    def _rows(self) -> slice:
+        """The rows of the batch that this process has."""
+        share = share_of(self.config.batch_size, self.trainer.world_size)
+        return slice(self.trainer.global_rank * share, (self.trainer.global_rank + 1) * share)
+
+    def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
+        """The loss in float32, and its statistics.
+
+        Raises:
+            FloatingPointError: an embedding or the loss is not finite.
+        """
+        try:
+            with torch.autocast(z1.device.type, enabled=False):
+                loss, stats = self.loss(z1.float(), z2.float())
+        except ValueError:
+            if z1.isfinite().all() and z2.isfinite().all():
+                raise
+            received = "an embedding is not finite"
+        else:
+            if loss.isfinite():
+                return loss, stats
+            received = f"the loss is {loss.item()}"
+        step = self.trainer.global_step
+        raise FloatingPointError(f"step {step}: {received}, before any weight was changed by it")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["monitor"] = self.monitor.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.monitor.load_state_dict(checkpoint["monitor"])
+
     def configure_optimizers(self) -> Any:
         choice = self.config.optimizer
-        optimizer = AdamW(self.parameters(), lr=choice.lr, weight_decay=choice.weight_decay)
+        optimizer = make_optimizer(self.parameters(), choice, self.config.batch_size)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(warmup_cosine, steps=steps, warmup=int(choice.warmup * steps))
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}

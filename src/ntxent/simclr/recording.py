@@ -29,7 +29,7 @@ from torch.nn.functional import interpolate, normalize
 from ntxent import measures
 from ntxent.losses import NTXentLoss
 
-__all__ = ["Recorder", "moments", "record_samples"]
+__all__ = ["SAMPLES", "SAMPLE_SIDE", "Recorder", "moments", "record_samples", "shrunk"]
 
 MOMENTS = 16
 PAIRS, PAIR_SIDE = 8, 96
@@ -178,15 +178,20 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         writer.writerow(row)
 
 
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Images ``[n, C, H, W]`` with neither height nor width above ``side``."""
+    largest = max(images.shape[2:])
+    if largest <= side:
+        return images
+    return interpolate(images, scale_factor=side / largest, mode="area")
+
+
 def _pixels(images: Tensor, side: int) -> NDArray[np.uint8]:
     """Images ``[n, C, H, W]`` as uint8 ``[n, H, W, C]`` no larger than ``side``.
 
     Those that leave [0, 1], as normalised ones do, are stretched to it, all by the same factor.
     """
-    images = images.detach().float().cpu()
-    largest = max(images.shape[2:])
-    if largest > side:
-        images = interpolate(images, scale_factor=side / largest, mode="area")
+    images = shrunk(images.detach().float().cpu(), side)
     low, high = images.amin(), images.amax()
     if low < 0 or high > 1:
         images = (images - low) / (high - low)
@@ -208,7 +213,7 @@ class _Samples(NamedTuple):
 
 def record_samples(
     folder: Path,
-    describe: Callable[[Tensor], NDArray[Any]],
+    features: NDArray[Any],
     images: Tensor,
     labels: NDArray[Any],
     classes: Sequence[str],
@@ -218,7 +223,7 @@ def record_samples(
 
     Args:
         folder: That of the :class:`Recorder`.
-        describe: Images to features ``[n, f]``.
+        features: ``[n, f]``, what the encoder makes of them.
         images: The held-out images.
         labels: ``[n]``, index of the class of each.
         classes: Their names.
@@ -228,7 +233,7 @@ def record_samples(
     chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLES)).round())
     index = torch.from_numpy(chosen.astype(int))
     kept = _Samples(
-        describe(images[index]).astype(np.float32),
+        features[index.numpy()].astype(np.float32),
         np.asarray(labels)[index.numpy()].astype(np.int64),
         _pixels(images[index], SAMPLE_SIDE),
         np.array([str(name) for name in classes]),

@@ -21,6 +21,14 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.csv"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 
@@ -37,8 +45,16 @@ class RunFolder:
         return self.path / "encoder.safetensors"
 
     @property
+    def onnx(self) -> Path:
+        return self.path / "encoder.onnx"
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
 
     @property
     def recording(self) -> Path:
@@ -51,12 +67,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
-        """Make the folder; with ``overwrite``, remove what an earlier run wrote, nothing else.
+        """Make the folder, or with ``overwrite`` take the one that is there.
 
         Raises:
             ValueError: ``name`` is not one plain folder name.
             FileExistsError: the folder exists and ``overwrite`` is False.
-            OSError: it cannot be made or written to.
+            OSError: it cannot be made.
         """
         if name in ("", ".", "..") or name != Path(name).name:
             raise ValueError(
@@ -69,26 +85,41 @@ class RunFolder:
         except OSError as error:
             if run.path.is_dir():
                 raise FileExistsError(
-                    f"run folder {run.path} exists; choose another --name, "
-                    "or replace it with --overwrite true"
+                    f"run folder {run.path} exists; choose another --name, continue it with "
+                    f"--resume {run.path}, or replace it with --overwrite true"
                 ) from error
             raise OSError(
                 f"run folder {run.path} cannot be made: {error.strerror}; choose another --folder"
             ) from error
-        for folder_of_files in (run.tensorboard, run.recording):
-            shutil.rmtree(folder_of_files, ignore_errors=True)
-        files = (run.config, run.metrics, run.checkpoint, run.encoder, run.report)
-        for file in (run.summary, *files):
-            file.unlink(missing_ok=True)
         return run
+
+    def clear(self) -> None:
+        """Remove what an earlier run wrote, nothing else."""
+        for folder in (self.tensorboard, self.recording):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.summary, self.evaluation, self.config, self.data, self.skipped):
+            file.unlink(missing_ok=True)
+        for file in (self.metrics, self.checkpoint, self.encoder, self.onnx, self.report):
+            file.unlink(missing_ok=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a killed process had half written."""
+        for file in self.path.glob("*.partial"):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` at the end: readers see all of it or nothing."""
+    """A path to write to that becomes ``path`` at the end: readers see all of it or nothing.
+
+    The bytes are on the disk before the name is, so that this holds for a loss of power as well.
+    """
     partial = path.with_name(f"{path.name}.partial")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -20,7 +20,10 @@ from ntxent.simclr.evaluate import Score
 
 __all__ = ["summarise"]
 
-LIBRARIES = ("torch", "numpy", "scipy", "lightning", "kornia", "scikit-learn", "safetensors")
+LIBRARIES = (
+    *("torch", "numpy", "scipy", "lightning", "kornia", "timm"),
+    *("torchvision", "scikit-learn", "safetensors"),
+)
 
 
 def summarise(

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ntxent.simclr.run_folder import RunFolder
 
-__all__ = ["show"]
+__all__ = ["accuracies", "show"]
 
 REPRESENTATIONS = {
     "raw_pixels": "raw pixels",
@@ -20,7 +20,10 @@ REPRESENTATIONS = {
 
 def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     """Print the tables of a run, where its files are, and what can be done with them."""
-    console.print(_evaluation(summary["evaluation"]))
+    if summary["evaluation"]:
+        console.print(accuracies(summary["evaluation"]))
+    else:
+        console.print("no labels, so no accuracies; ntxent evaluate compares views")
     console.print(_loss(summary))
     seconds = summary["seconds"]
     folder, config = (shlex.quote(str(path)) for path in (run.path, run.config))
@@ -36,14 +39,20 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     )
 
 
-def _evaluation(evaluation: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+def accuracies(
+    evaluation: Mapping[str, Mapping[str, Mapping[str, Any]]], intervals: bool = False
+) -> Table:
+    """Each probe on each representation, with the trained encoder's 95 % intervals on request."""
     table = Table(title="Accuracy on held-out images, %", title_justify="left")
     table.add_column("classifier, labels")
     for name in REPRESENTATIONS:
         table.add_column(REPRESENTATIONS[name], justify="right")
-    for measure in evaluation["encoder"]:
+    if intervals:
+        table.add_column("95 % interval", justify="right")
+    for measure, score in evaluation["encoder"].items():
         scores = (evaluation[name][measure] for name in REPRESENTATIONS)
-        table.add_row(_classifier(measure), *map(_percent, scores))
+        interval = [f"{100 * score['low']:.1f} to {100 * score['high']:.1f}"] if intervals else []
+        table.add_row(_classifier(measure), *map(_percent, scores), *interval)
     return table
 
 
@@ -51,6 +60,8 @@ def _classifier(measure: str) -> str:
     probe, _, labels = measure.partition("_")
     if probe == "knn":
         return "kNN, all"
+    if labels.endswith("%"):
+        return f"linear, {labels.removesuffix('%')} %"
     return "linear, all" if labels == "all" else f"linear, {labels} per class"
 
 

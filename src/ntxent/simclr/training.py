@@ -1,165 +1,212 @@
 """One run from its configuration to its folder: train, evaluate, keep everything."""
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import asdict, replace
-from datetime import datetime
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
-import yaml
-from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
-from safetensors.torch import save
 
 from ntxent.report import write_report
+from ntxent.simclr.batchnorm import synchronise
+from ntxent.simclr.checkpoints import Checkpoints
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.data import DigitsData
-from ntxent.simclr.evaluate import Evaluation, Score, describe
-from ntxent.simclr.module import SimCLR
+from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv, to_unit
+from ntxent.simclr.evaluate import Evaluation, Score
+from ntxent.simclr.export import write_onnx, write_safetensors
+from ntxent.simclr.features import RawPixels, describe, describe_all
+from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
+from ntxent.simclr.metrics_file import MetricsFile
+from ntxent.simclr.module import COLUMNS, SimCLR
+from ntxent.simclr.online_knn import OnlineKNN
+from ntxent.simclr.opening import find_run, open_run
+from ntxent.simclr.order import share_of
+from ntxent.simclr.processes import Processes, joined
 from ntxent.simclr.progress import LiveHealth, PlainHealth
-from ntxent.simclr.recording import Recorder, record_samples
+from ntxent.simclr.randomness import seed_all
+from ntxent.simclr.recording import SAMPLE_SIDE, SAMPLES, Recorder, record_samples, shrunk
 from ntxent.simclr.run_folder import RunFolder, atomic
+from ntxent.simclr.stopping import Stop, stoppable
 from ntxent.simclr.summary import summarise
+from ntxent.simclr.trainer import accelerator_of, make_trainer, quiet_lightning
 
 __all__ = ["train"]
 
 
-def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
+def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     """Train SimCLR without labels, evaluate the encoder, and write the run folder.
 
-    On the CPU, the same configuration gives the same loss bit for bit. Everything that can be
-    refused is refused before the run folder is made.
+    On the CPU, the same configuration gives the same loss bit for bit, whether the run was
+    interrupted and resumed or not. What can be refused is refused before the run folder is made.
 
     Returns:
-        The run folder, and the content of its ``summary.json``.
+        The run folder, and the content of its ``summary.json``; None in all but the first of
+        several processes.
 
     Raises:
-        ValueError: the configuration does not fit the data or the machine.
+        ValueError: the configuration does not fit the data or the machine, or is not that of the
+            run to resume.
         FileExistsError: the run folder exists and ``config.overwrite`` is False.
-        OSError: the run folder cannot be written.
+        BlockingIOError: another process uses the run folder.
+        OSError: the run folder cannot be written; the last checkpoint is kept.
+        FloatingPointError: the loss or a weight is no longer finite; the last checkpoint is kept.
+        KeyboardInterrupt, Terminated: on SIGINT and SIGTERM, after a checkpoint.
     """
     started = perf_counter()
-    accelerator = _accelerator(config.accelerator)
-    seed_everything(config.seed, verbose=False)
-    data = DigitsData(config.batch_size, config.data.held_out)
-    evaluation = Evaluation(data.train_labels, data.test_labels, config.evaluation)
-    model = SimCLR(config)
-    untrained = deepcopy(model.encoder)
+    accelerator = accelerator_of(config)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stoppable())
+        processes = stack.enter_context(joined(accelerator))
+        config, run = processes.ask_first(partial(_find, config, processes))
+        if config.resume is not None and run.summary.exists():
+            return (run, json.loads(run.summary.read_text())) if processes.first else None
 
-    name = _default_name(config.seed) if config.name is None else config.name
-    config = replace(config, name=name)
-    run = RunFolder.create(config.folder, name, config.overwrite)
-    with atomic(run.config) as path:
-        path.write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+        seed_all(config.seed)
+        data = ImageData(config.data, config.batch_size)
+        evaluation = Evaluation.of(data, config.evaluation)
+        online = OnlineKNN.of(data, config.evaluation)
+        model = SimCLR(config, data.shape)
+        untrained = deepcopy(model.encoder)
+        step = processes.ask_first(partial(open_run, config, run, stack))
 
-    prepared = perf_counter()
-    with _quiet_lightning():
+        prepared = perf_counter()
+        metrics = MetricsFile(run.metrics, COLUMNS) if processes.first else None
+        checkpoints = Checkpoints(run.checkpoint, config.checkpoint_seconds, stop, metrics, step)
+        with _explained(run, checkpoints, stop, processes):
+            if processes.first:
+                _record(run, data)
+            watchers = [] if online is None else [online]
+            device = _fit(config, run, model, data, accelerator, processes, checkpoints, watchers)
+            if not processes.first:
+                return None
+            _record(run, data)  # with the files that turned out to be damaged
+            encoder = deepcopy(model.encoder)  # without what torch.compile has attached to it
+            write_safetensors(encoder, run.encoder)
+            if config.onnx:
+                write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
+
+            trained = perf_counter()
+            _keep_samples(run, encoder, data, model.views.shape)
+            encoders = {"encoder": encoder, "untrained_encoder": untrained}
+            scores = _evaluate(evaluation, data, encoders, model.views.shape)
+            seconds = {
+                "prepare": prepared - started,
+                "train": checkpoints.seconds_trained,
+                "evaluate": perf_counter() - trained,
+            }
+            seconds["total"] = sum(seconds.values())
+            warnings = model.monitor.warnings
+            summary = summarise(config, run.metrics, seconds, device, scores, warnings)
+            if online is not None:
+                summary["knn"] = online.history
+            with atomic(run.summary) as path:
+                path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+            write_report([run.path], run.report)
+        return run, summary
+
+
+def _record(run: RunFolder, data: ImageData) -> None:
+    with atomic(run.data) as path:
+        path.write_text(json.dumps(data_record(data), indent=2) + "\n")
+    if data.skipped:
+        with atomic(run.skipped) as path:
+            path.write_text(skipped_csv(data))
+
+
+def _keep_samples(run: RunFolder, encoder: torch.nn.Module, data: ImageData, shape: Shape) -> None:
+    """Held-out images for the report, evenly drawn; all of one class where there are no labels."""
+    count = len(data.test)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).round().astype(int)).tolist()
+    part = data.test.take(chosen)
+    labels = np.zeros(len(chosen), int) if part.labels is None else part.labels
+    images = torch.cat([shrunk(to_unit(part[[k]]), SAMPLE_SIDE) for k in range(len(chosen))])
+    features = describe(encoder, part, shape, data.config.workers)
+    classes = data.classes or ["images"]
+    record_samples(run.recording, features, images, labels, classes, data_record(data))
+
+
+def _find(config: TrainConfig, processes: Processes) -> tuple[TrainConfig, RunFolder]:
+    share_of(config.batch_size, processes.size)
+    require_loggers(config)
+    return find_run(config)
+
+
+def _fit(
+    config: TrainConfig,
+    run: RunFolder,
+    model: SimCLR,
+    data: ImageData,
+    accelerator: str,
+    processes: Processes,
+    checkpoints: Checkpoints,
+    watchers: Sequence[Callback],
+) -> torch.device:
+    """Train from the start or from the checkpoint to the end, and say on which device."""
+    if processes.size > 1 and config.sync_batchnorm:
+        synchronise(model, accelerator)
+    callbacks: list[Callback] = [checkpoints, *watchers]
+    loggers: list[Logger] = []
+    if checkpoints.metrics is not None:
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
-        trainer = _trainer(config, run, accelerator, console)
-        _fit(trainer, model, data)
-    with atomic(run.checkpoint) as path:
-        trainer.save_checkpoint(path, weights_only=False)
-    with atomic(run.encoder) as path:
-        path.write_bytes(save(model.encoder.state_dict()))
-
-    trained = perf_counter()
-    record_samples(run.recording, partial(describe, model.encoder), *data.held_out_samples())
-    scores = _evaluate(evaluation, data, {"encoder": model.encoder, "untrained_encoder": untrained})
-    finished = perf_counter()
-
-    seconds = {
-        "prepare": prepared - started,
-        "train": trained - prepared,
-        "evaluate": finished - trained,
-        "total": finished - started,
-    }
-    device = trainer.strategy.root_device
-    summary = summarise(config, run.metrics, seconds, device, scores, model.monitor.warnings)
-    with atomic(run.summary) as path:
-        path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    write_report([run.path], run.report)
-    return run, summary
-
-
-def _default_name(seed: int) -> str:
-    return f"digits-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _accelerator(name: str) -> str:
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if name == "auto":
-        return "cuda" if present["cuda"] else "cpu"
-    if not present[name]:
-        here = ", ".join(device for device, found in present.items() if found)
-        raise ValueError(f"accelerator: received {name!r}, expected one of this machine's: {here}")
-    return name
-
-
-def _trainer(config: TrainConfig, run: RunFolder, accelerator: str, console: Console) -> Trainer:
-    health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
-    return Trainer(
-        accelerator=accelerator,
-        devices=1,
-        max_epochs=config.epochs,
-        log_every_n_steps=1,
-        logger=[
-            CSVLogger(run.path, name="", version=""),
-            TensorBoardLogger(run.path, name="", version=run.tensorboard.name),
-        ],
-        callbacks=[health, Recorder(run.recording)],
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
-
-
-def _fit(trainer: Trainer, model: SimCLR, data: DigitsData) -> None:
-    try:
-        trainer.fit(model, data)
-    except SystemExit as stop:
-        # Lightning answers Ctrl-C with exit status 1; how to end is the caller's to say.
-        raise KeyboardInterrupt from stop
-
-
-def _evaluate(
-    evaluation: Evaluation, data: DigitsData, encoders: dict[str, torch.nn.Module]
-) -> dict[str, dict[str, Score]]:
-    images = data.train_images, data.test_images
-    scores = {"raw_pixels": evaluation(*(part.flatten(1).numpy() for part in images))}
-    for name, encoder in encoders.items():
-        scores[name] = evaluation(*(describe(encoder, part) for part in images))
-    return scores
+        health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
+        callbacks += [health, checkpoints.metrics, Recorder(run.recording)]
+        loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
+    with quiet_lightning():
+        trainer = make_trainer(config, accelerator, processes, callbacks, loggers)
+        resumed = None if checkpoints.step is None else run.checkpoint
+        trainer.fit(model, data, ckpt_path=resumed, weights_only=True)
+    return trainer.strategy.root_device
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's tips, and its warnings about what is meant here."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # The run folder already has config.yaml when the CSV logger first looks into it.
-        warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
-        # The images are on the device: worker processes would only copy them back.
-        warnings.filterwarnings("ignore", "The '.*dataloader' does not have many workers")
-        # Lightning's own use of a part of PyTorch that moved.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-        # --accelerator cpu on a machine with a GPU is a choice.
-        warnings.filterwarnings("ignore", "GPU available but not used")
-        try:
-            yield
-        finally:
-            log.setLevel(level)
+def _explained(
+    run: RunFolder, checkpoints: Checkpoints, stop: Stop, processes: Processes
+) -> Iterator[None]:
+    """End with what was kept and how to go on; processes that end alike leave that to the first."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning answers Ctrl-C with SystemExit
+        if stop.received is None:
+            raise
+        if not processes.first:
+            raise SystemExit(128 + stop.received) from error
+        kept = checkpoints.kept
+        raise stop.exception(f"; {kept}; continue with: {_continue(run)}") from error
+    except FloatingPointError as error:
+        if not processes.first:
+            raise SystemExit(1) from error
+        remedy = "start another run with a smaller --optimizer.lr, or with --optimizer.clip_norm"
+        raise FloatingPointError(f"{error}; {checkpoints.kept}; {remedy}") from error
+    except OSError as error:
+        remedy = f"once that is mended, continue with: {_continue(run)}"
+        raise OSError(f"{error}; {checkpoints.kept}; {remedy}") from error
+
+
+def _continue(run: RunFolder) -> str:
+    return f"ntxent train --resume {shlex.quote(str(run.path))}"
+
+
+def _evaluate(
+    evaluation: Evaluation | None,
+    data: ImageData,
+    encoders: Mapping[str, torch.nn.Module],
+    shape: Shape,
+) -> dict[str, dict[str, Score]]:
+    """The scores of each representation; none where the images have no labels."""
+    if evaluation is None:
+        return {}
+    described = {"raw_pixels": RawPixels(), **encoders}
+    train, test = (
+        describe_all(described, part, shape, data.config.workers)
+        for part in (data.labelled, data.test)
+    )
+    return {name: evaluation(train[name], test[name]) for name in described}

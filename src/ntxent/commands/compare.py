@@ -1,0 +1,53 @@
+"""Table runs by the position of their loss and by their evaluation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+MEASURES = ("knn", "linear_all")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of finished runs.")
+    parser.add_argument(
+        "--sort",
+        type=str,
+        default="linear_all",
+        help="Column to sort by, the best first: position, loss, or a measure such as knn.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print a JSON list.")
+
+
+def run(options: Any) -> int:
+    from ntxent.simclr.comparison import compare
+
+    rows, unfinished = compare(options.runs, options.sort)
+    if options.json:
+        print(json.dumps(rows, indent=2, allow_nan=False))
+        return 0
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    settings = sorted({name for row in rows for name in row["settings"]})
+    measures = [name for name in MEASURES if any(name in row["accuracy"] for row in rows)]
+    table = Table("run", *settings)
+    for name in ("loss", "floor", "chance", "position", *measures, "seconds"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            *(str(row["settings"].get(name, "")) for name in settings),
+            *(f"{row[name]:.3f}" for name in ("loss", "floor", "chance", "position")),
+            *(f"{100 * row['accuracy'][n]:.1f}" if n in row["accuracy"] else "" for n in measures),
+            f"{row['seconds']:.0f}",
+        )
+    console.print(table)
+    for path in unfinished:
+        console.print(f"{path} has not finished", soft_wrap=True)
+    console.print("Losses of different N or τ cannot be compared; positions can: 0 floor, 1 chance")
+    return 0

@@ -1,0 +1,83 @@
+"""Look at images before training: counts, sizes, classes, unusable files, augmented views."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ntxent.simclr import AugmentationConfig, DataConfig
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("action", choices=["inspect"], help="What to do: inspect.")
+    parser.add_argument("path", type=str, help="Images, as --data.source names them.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    parser.add_argument(
+        "--plot", type=str, help="Draw images, each with two augmented views, to this .png file."
+    )
+    parser.add_class_arguments(DataConfig, "data", skip={"source"})
+    parser.add_class_arguments(AugmentationConfig, "augmentation")
+
+
+def run(options: Any) -> int:
+    plot = None if options.plot is None else Path(options.plot)
+    if plot is not None and plot.suffix != ".png":
+        raise ValueError(f"--plot: received {options.plot!r}, expected a name that ends in .png")
+    if plot is not None and not plot.parent.is_dir():
+        raise FileNotFoundError(f"--plot: no folder {plot.parent}; make it first")
+
+    from ntxent.simclr.data.inspection import inspect
+
+    config = replace(options.data, source=options.path)
+    source, found = inspect(config)
+    if plot is not None:
+        from ntxent.simclr.augmentation import TwoViews
+        from ntxent.simclr.contact_sheet import contact_sheet
+
+        views = TwoViews(options.augmentation, source.train.shape)
+        contact_sheet(source.train, views, list(source.classes), plot)
+    if options.json:
+        print(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        _show(found, config, options.plot)
+    return 0
+
+
+def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    table = Table(title=found["source"], title_justify="left", show_header=False)
+    for part, count in found["images"].items():
+        table.add_row("images" if len(found["images"]) == 1 else f"images to {part}", str(count))
+    channels, height, width = found["shape"]
+    table.add_row("used as", f"{channels} x {height} x {width}, channels x height x width")
+    for name, (low, middle, high) in (found["original_sizes"] or {}).items():
+        table.add_row(f"{name} of the files", f"{low} to {high} pixels, median {middle}")
+    for name, values in found["pixels"].items():
+        table.add_row(f"{name} of the pixels", "  ".join(f"{value:.3f}" for value in values))
+    table.add_row("files left out", str(len(found["skipped"])))
+    console.print(table)
+
+    classes = found["classes"]
+    if classes["train"]:
+        counted = Table("class", *classes, title_justify="left")
+        for name in classes["train"]:
+            counted.add_row(name, *(str(part.get(name, 0)) for part in classes.values()))
+        console.print(counted)
+    else:
+        console.print("no labels: training needs none, evaluation compares views only")
+    for entry in found["skipped"]:
+        console.print(f"left out  {entry['file']}: {entry['reason']}", soft_wrap=True)
+    if not found["usable"]:
+        console.print(
+            f"training would refuse this: more files are left out than the share "
+            f"{config.max_skipped:g} of --data.max_skipped"
+        )
+    if plot is not None:
+        console.print(f"images and their views drawn to {plot}", soft_wrap=True)

@@ -1,0 +1,112 @@
+"""Evaluate a finished run: probes with few and all labels, confusions, fine-tuning."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from ntxent.commands._given import data_config, group
+from ntxent.commands._processes import first
+from ntxent.simclr import DataConfig, EvaluationConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LABEL_SHARES = (0.01, 0.1)
+LARGEST_MATRIX = 15
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=str, metavar="run", help="Folder of a finished run.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    parser.add_argument(
+        "--finetune",
+        type=float,
+        help="Also train all weights on this share of the labels, 0 to 1.",
+    )
+    parser.add_class_arguments(DataConfig, "data", help="Other images than those of the run")
+    parser.add_class_arguments(EvaluationConfig, "evaluation")
+    parser.set_defaults({"evaluation.label_shares": LABEL_SHARES})
+
+
+def run(options: Any, given: Any) -> int:
+    share = options.finetune
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"finetune: received {share}, expected a share above 0 and at most 1")
+    if not first():
+        return 0
+
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from ntxent.simclr.assessment import assess
+    from ntxent.simclr.run_folder import atomic
+    from ntxent.simclr.trained_run import TrainedRun
+
+    trained = TrainedRun(options.run_folder)
+    data = data_config(trained.config.data, given, options.data)
+    changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
+    result = assess(trained, data, replace(trained.config.evaluation, **changes), share)
+    text = json.dumps(result, indent=2, allow_nan=False)
+    with atomic(trained.run.evaluation) as path:
+        path.write_text(text + "\n")
+    if options.json:
+        print(text)
+        return 0
+    console = Console(highlight=False, markup=False)
+    _show(result, console)
+    console.print(f"kept in {trained.run.evaluation}", soft_wrap=True)
+    return 0
+
+
+def _show(result: dict[str, Any], console: Console) -> None:
+    from rich.table import Table
+
+    from ntxent.simclr.tables import accuracies
+
+    if "evaluation" in result:
+        console.print(accuracies(result["evaluation"], intervals=True))
+        _confusion(result, console)
+    if "finetuning" in result:
+        tuned = result["finetuning"]
+        title = f"Fine-tuned on {tuned['labels']} labels, accuracy, %, and its 95 % interval"
+        table = Table(title=title, title_justify="left", show_header=False)
+        for name, words in (("untrained_encoder", "from scratch"), ("encoder", "from the run")):
+            low, high = 100 * tuned[name]["low"], 100 * tuned[name]["high"]
+            table.add_row(words, f"{100 * tuned[name]['mean']:.1f}", f"{low:.1f} to {high:.1f}")
+        console.print(table)
+    views = result["views"]
+    if views is None:
+        return
+    title = f"Two views of {views['images']} held-out images, without labels"
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_row("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")
+    for name in ("alignment", "uniformity", "effective_rank"):
+        table.add_row(name.replace("_", " "), f"{views[name]:.3f}")
+    console.print(table)
+
+
+def _confusion(result: dict[str, Any], console: Console) -> None:
+    """The matrix where it fits a terminal, else the commonest confusions."""
+    from rich.table import Table
+
+    matrix, classes = result["confusion"]["linear_all"], result["classes"]
+    if len(classes) <= LARGEST_MATRIX:
+        title = "Held-out images by class (rows) and by the answer of linear, all (columns)"
+        table = Table("", *classes, title=title, title_justify="left")
+        for name, row in zip(classes, matrix, strict=True):
+            table.add_row(name, *(str(count) if count else "·" for count in row))
+    else:
+        table = Table("class", "answer", "images", title="Commonest confusions of linear, all")
+        pairs = [
+            (count, classes[i], classes[j])
+            for i, row in enumerate(matrix)
+            for j, count in enumerate(row)
+            if i != j and count
+        ]
+        for count, label, answer in sorted(pairs, key=lambda pair: -pair[0])[:LARGEST_MATRIX]:
+            table.add_row(label, answer, str(count))
+    console.print(table)

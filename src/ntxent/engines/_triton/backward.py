@@ -1,0 +1,188 @@
+"""The gradient in the rows: what is allocated and launched.
+
+As in the forward pass, nothing waits for the device and memory beyond the results is O(M + K), but
+for shares of a gradient that are added afterwards where few rows meet many columns.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ntxent.engines._triton import kernels
+from ntxent.engines._triton.blocks import Block, Side, on, ratio, shares, similarity_block
+from ntxent.engines._triton.tiling import Tiling
+from ntxent.engines._triton.tuning import fastest
+
+
+class _Upstream(NamedTuple):
+    """Of the anchors on one side."""
+
+    grad_nll: Tensor
+    grad_logit: Tensor
+    nll: Tensor
+    logit: Tensor
+
+
+class _Prepared(NamedTuple):
+    """What ``prepare`` leaves for one side; only ``ranges`` where its rows are no anchors."""
+
+    values: Tensor
+    lows: Tensor
+    highs: Tensor
+    ranges: Tensor
+
+
+Gradients = Callable[[Block, _Upstream, Tiling], tuple[Tensor, Tensor]]
+
+
+def backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    """Each program owns its rows of the gradient: no atomics, the same bits every time."""
+    return _backward("rows", _by_rows, *arguments)
+
+
+def backward_atomic(*arguments: Any) -> tuple[Tensor, Tensor]:
+    """Each tile is computed once, and adds to its rows and its columns whenever it is ready."""
+    if torch.are_deterministic_algorithms_enabled():
+        return backward(*arguments)
+    return _backward("tiles", _by_tiles, *arguments)
+
+
+def _backward(
+    name: str,
+    gradients: Gradients,
+    grad_nll: Tensor,
+    grad_logit: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor,
+    nll: Tensor,
+    logit: Tensor,
+    kept: Tensor,
+) -> tuple[Tensor, Tensor]:
+    def trial(block: Block, tiling: Tiling) -> object:
+        zeros = block.scale.new_zeros(len(block.x.rows))
+        return gradients(block, _Upstream(zeros, zeros, zeros, zeros), tiling)
+
+    with on(x.device):
+        block = similarity_block(x, y, scale, x_ids, y_ids, target)
+        anchors = (values.contiguous() for values in (grad_nll, grad_logit, nll, logit))
+        return gradients(block, _Upstream(*anchors), fastest(name, block, trial))
+
+
+def _prepare(side: Side, upstream: _Upstream | None, like: Tensor, tiling: Tiling) -> _Prepared:
+    blocks, count = side.blocks(tiling), len(side.rows)
+    anchors = upstream is not None
+    values = like.new_empty(3, count if anchors else 0)
+    lows, highs = like.new_empty(2, blocks if anchors else 0)
+    ranges = side.ids.new_empty(4, blocks)
+    kernels.prepare[(blocks,)](
+        *(upstream or 4 * (values,)),
+        side.ids,
+        side.target,
+        values,
+        lows,
+        highs,
+        ranges,
+        count,
+        ANCHORS=anchors,
+        BLOCK=tiling.block,
+    )
+    return _Prepared(values, lows, highs, ranges)
+
+
+def _both_prepared(
+    block: Block, upstream: _Upstream, tiling: Tiling
+) -> tuple[_Prepared, _Prepared]:
+    m = len(block.x.rows)
+    if block.symmetric:
+        prepared = _prepare(block.x, upstream, block.scale, tiling)
+        return prepared, prepared
+    rows = _Upstream(*(values[:m] for values in upstream))
+    columns = _Upstream(*(values[m:] for values in upstream)) if block.both else None
+    return (
+        _prepare(block.x, rows, block.scale, tiling),
+        _prepare(block.y, columns, block.scale, tiling),
+    )
+
+
+def _by_rows(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
+    x, y = _both_prepared(block, upstream, tiling)
+    dx = _rows_gradient(block, x, y, tiling)
+    if block.symmetric:
+        return dx, dx.new_empty(0)
+    return dx, _rows_gradient(block.transposed, y, x, tiling)
+
+
+def _rows_gradient(block: Block, x: _Prepared, y: _Prepared, tiling: Tiling) -> Tensor:
+    """Gradient of one side; where few rows meet many columns, by shares that are then added."""
+    x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
+    outs = ratio(block.width, tiling.out)
+    splits, chunk = shares(y_blocks, x_blocks * outs)
+    parts = block.scale.new_empty(splits, *block.x.rows.shape)
+    grid = x_blocks, outs, splits
+    _launch(block, x, y, parts, parts, grid, chunk, tiling, atomic=False)
+    return parts.squeeze(0) if splits == 1 else parts.sum(0)
+
+
+def _by_tiles(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
+    x, y = _both_prepared(block, upstream, tiling)
+    x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
+    outs = ratio(block.width, tiling.out)
+    splits, chunk = shares(y_blocks, x_blocks * outs)
+    dx = block.scale.new_zeros(block.x.rows.shape)
+    dy = dx if block.symmetric else block.scale.new_zeros(block.y.rows.shape)
+    grid = x_blocks, outs, splits
+    _launch(block, x, y, dx, dy, grid, chunk, tiling, atomic=True)
+    return dx, dx.new_empty(0) if block.symmetric else dy
+
+
+def _launch(
+    block: Block,
+    x: _Prepared,
+    y: _Prepared,
+    dx: Tensor,
+    dy: Tensor,
+    grid: tuple[int, int, int],
+    chunk: int,
+    tiling: Tiling,
+    *,
+    atomic: bool,
+) -> None:
+    kernels.gradient[grid](
+        block.x.rows,
+        block.y.rows,
+        block.scale,
+        block.x.ids,
+        block.y.ids,
+        block.x.target,
+        block.y.target,
+        x.values,
+        y.values,
+        x.lows,
+        y.lows,
+        x.highs,
+        y.highs,
+        x.ranges,
+        y.ranges,
+        dx,
+        dy,
+        len(block.x.rows),
+        len(block.y.rows),
+        chunk,
+        X_ANCHORS=x.values.numel() > 0,
+        Y_ANCHORS=y.values.numel() > 0,
+        ATOMIC=atomic,
+        TRIANGLE=atomic and block.symmetric,
+        D=block.width,
+        BLOCK=tiling.block,
+        BLOCK_D=tiling.depth,
+        BLOCK_OUT=tiling.out,
+        PRECISION=block.precision,
+        num_warps=tiling.warps,
+        num_stages=tiling.stages,
+    )

@@ -1,0 +1,33 @@
+"""Triton kernels for NVIDIA GPUs, without atomics: the same input gives the same bits.
+
+See docs/cuda.md for the design and its arithmetic; ``cuda_atomic`` is its faster, unordered twin.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from ntxent.engines import Engine
+from ntxent.engines._triton import DEVICES, obstacle, priority
+
+
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    from ntxent.engines._triton.forward import forward
+
+    return forward(*arguments)
+
+
+def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+    from ntxent.engines._triton.backward import backward
+
+    return backward(*arguments)
+
+
+ENGINE = Engine(
+    name="cuda",
+    devices=DEVICES,
+    priority=priority(20),
+    forward=_forward,
+    backward=_backward,
+    obstacle=obstacle(),
+)

@@ -1,0 +1,20 @@
+"""Images to learn from: named data sets, folders, arrays, or the user's own data set."""
+
+from ntxent.simclr.data.images import Images, MemoryImages, Shape, is_tiny, to_unit
+from ntxent.simclr.data.module import ImageData
+from ntxent.simclr.data.record import data_record, skipped_csv
+from ntxent.simclr.data.source import Skipped, Source, open_source
+
+__all__ = [
+    "ImageData",
+    "Images",
+    "MemoryImages",
+    "Shape",
+    "Skipped",
+    "Source",
+    "data_record",
+    "is_tiny",
+    "open_source",
+    "skipped_csv",
+    "to_unit",
+]

@@ -1,0 +1,48 @@
+"""One image file, of any mode, to the middle square in 8-bit red, green and blue."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+__all__ = ["header", "read_square", "to_rgb"]
+
+
+def header(path: Path) -> tuple[int, int]:
+    """Width and height, without decoding.
+
+    Raises:
+        Exception: PIL has many kinds of its own for what is no image.
+    """
+    with Image.open(path) as image:
+        return image.size
+
+
+def read_square(path: Path, size: int) -> NDArray[np.uint8]:
+    """``[3, size, size]``: the shorter side scaled to ``size``, the middle of the longer one."""
+    with Image.open(path) as file:
+        file.draft("RGB", (size, size))  # JPEG decodes at a fraction of its size, not below this
+        upright = ImageOps.exif_transpose(file)
+        square = ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.BICUBIC)
+    return np.array(square).transpose(2, 0, 1)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Grey becomes three equal channels, 16 bits become 8, what is transparent becomes white."""
+    if image.mode.startswith("I"):
+        image = _from_16_bits(np.asarray(image))
+    if image.mode == "F":
+        raise ValueError("pixels of float32, whose range is unknown; save them in 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(values: NDArray[Any]) -> Image.Image:
+    if values.size and not 0 <= values.min() <= values.max() < 2**16:
+        raise ValueError(f"pixels from {values.min()} to {values.max()}, expected 0 to 65535")
+    return Image.fromarray((values.astype(np.uint32) * 255 // 65535).astype(np.uint8))

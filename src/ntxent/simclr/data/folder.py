@@ -1,0 +1,275 @@
+"""Any folder of images: with classes or without, nested, small or too large for memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import median_low
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.decoding import header, read_square
+from ntxent.simclr.data.images import MEGABYTE, Images, Labels, MemoryImages
+from ntxent.simclr.data.source import Skipped, Source
+
+__all__ = ["FileImages", "Scan", "open_folder", "scan_folder"]
+
+# Folders of a data set that has its own held-out part; the first that is there is taken.
+HELD_OUT_FOLDERS = ("val", "valid", "validation", "test")
+LARGEST_DEFAULT_SIZE = 96
+
+T = TypeVar("T")
+
+
+class Scan(NamedTuple):
+    """What the names and headers of a folder's files say.
+
+    Attributes:
+        root: The folder.
+        files: Images, sorted, relative to it.
+        sizes: Their widths and heights, pixels.
+        skipped: All other files, hidden ones left out.
+    """
+
+    root: Path
+    files: list[Path]
+    sizes: list[tuple[int, int]]
+    skipped: list[Skipped]
+
+
+def scan_folder(root: Path) -> Scan:
+    """Read the header of every file under ``root``; links are followed, each folder once."""
+    paths = sorted(_walk(root))
+    scan = Scan(root, [], [], [])
+    for path, found in zip(paths, _each(lambda path: _attempt(header, path), paths), strict=True):
+        relative = path.relative_to(root)
+        if isinstance(found, str):
+            scan.skipped.append(Skipped(str(relative), found))
+        else:
+            scan.files.append(relative)
+            scan.sizes.append(found)
+    return scan
+
+
+def open_folder(root: Path, config: DataConfig) -> Source:
+    """The images under ``root``; its folders train and val (or test), where it has both, are kept
+    apart, and below them the first level of sub-folders names the classes.
+
+    Raises:
+        ValueError: there is no usable image, or more files than allowed are none.
+    """
+    held_out = [root / name for name in HELD_OUT_FOLDERS if (root / name).is_dir()]
+    if not (root / "train").is_dir() or not held_out:
+        return _open(scan_folder(root), config)
+    train = _open(scan_folder(root / "train"), config)
+    # Both parts are brought to one size.
+    same = replace(config, image_size=train.train.shape[-1])
+    test = _open(scan_folder(held_out[0]), same)
+    skipped = [
+        Skipped(str(Path(folder.name, file)), reason)
+        for folder, part in ((root / "train", train), (held_out[0], test))
+        for file, reason in part.skipped
+    ]
+    return replace(
+        train,
+        test=_relabelled(test, train.classes, held_out[0]),
+        names=[f"train/{name}" for name in train.names or ()],
+        test_names=[f"{held_out[0].name}/{name}" for name in test.names or ()],
+        skipped=skipped,
+    )
+
+
+def _relabelled(test: Source, classes: Sequence[str], folder: Path) -> Images:
+    """The held-out images with the numbers that the training classes have."""
+    if not classes or not test.classes:
+        test.train.labels = None
+        return test.train
+    unknown = sorted(set(test.classes) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"{folder}: received the classes {', '.join(unknown[:5])}, which train does not have; "
+            "give both the same sub-folders, or ignore them with --data.labels none"
+        )
+    number = np.array([classes.index(name) for name in test.classes])
+    test.train.labels = number[test.train.labels]
+    return test.train
+
+
+def _open(scan: Scan, config: DataConfig) -> Source:
+    total = len(scan.files) + len(scan.skipped)
+    if not total:
+        raise ValueError(f"data.source: the folder {scan.root} has no files; put images there")
+    size = config.image_size or _default_size(scan.sizes)
+    usable = []
+    for index, (file, sides) in enumerate(zip(scan.files, scan.sizes, strict=True)):
+        if 2 * min(sides) < size:
+            reason = "{}x{} pixels, less than half of data.image_size {}".format(*sides, size)
+            scan.skipped.append(Skipped(str(file), reason))
+        else:
+            usable.append(index)
+    files = [scan.files[index] for index in usable]
+    _require_few(scan.root, scan.skipped, total, config.max_skipped)
+
+    labels, classes = _classes(files) if config.labels == "auto" else (None, [])
+    allowed = int(config.max_skipped * total) - len(scan.skipped)
+    images: Images = FileImages(scan.root, files, size, labels, scan.skipped, allowed)
+    if len(files) * 3 * size**2 <= config.memory * MEGABYTE:
+        images, kept = _decoded(scan.root, files, size, labels, scan.skipped)
+        files = [files[index] for index in kept]
+        _require_few(scan.root, scan.skipped, total, config.max_skipped)
+    names = [str(file) for file in files]
+    return Source(images, None, classes, names, skipped=scan.skipped)
+
+
+def _default_size(sizes: list[tuple[int, int]]) -> int:
+    if not sizes:
+        return LARGEST_DEFAULT_SIZE
+    return max(4, min(LARGEST_DEFAULT_SIZE, median_low([min(sides) for sides in sizes])))
+
+
+def _classes(files: list[Path]) -> tuple[Labels | None, list[str]]:
+    """Labels from the first level of folders, where every image is in one and there are several."""
+    names = [file.parts[0] for file in files if len(file.parts) > 1]
+    classes = sorted(set(names))
+    if len(names) < len(files) or len(classes) < 2:
+        return None, []
+    return np.array([classes.index(name) for name in names]), classes
+
+
+def _require_few(root: Path, skipped: list[Skipped], total: int, share: float) -> None:
+    if len(skipped) <= share * total and len(skipped) < total:
+        return
+    first = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
+    raise ValueError(
+        f"data.source: {len(skipped)} of {total} files in {root} are no usable images, more than "
+        f"data.max_skipped {share} allows; the first are {first}; `ntxent data inspect` lists all"
+    )
+
+
+class FileImages(Images):
+    """Images that stay in their files and are decoded when they are asked for.
+
+    A file that turns out to be damaged is replaced by the next one that is not, so batches stay
+    full; processes that read the same collection tell each other through shared memory.
+
+    Raises:
+        ValueError: (on reading) more than ``allowed`` files are damaged.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: list[Path],
+        size: int,
+        labels: Labels | None,
+        skipped: list[Skipped],
+        allowed: int,
+    ) -> None:
+        self.root, self.files, self.labels, self.shape = root, files, labels, (3, size, size)
+        self.allowed = allowed
+        self.known = skipped
+        self.damaged = _shared(torch.zeros(len(files), dtype=torch.bool))
+
+    def __getitem__(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.stack([self._read(int(index)) for index in indices]))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: Sequence[int]) -> FileImages:
+        taken = FileImages(
+            self.root,
+            [self.files[index] for index in indices],
+            self.shape[-1],
+            None if self.labels is None else self.labels[indices],
+            self.known,
+            self.allowed,
+        )
+        taken.damaged = _shared(self.damaged[torch.as_tensor(indices)])
+        return taken
+
+    def skipped(self) -> list[Skipped]:
+        """The files found to be damaged while reading."""
+        damaged = [self.files[index] for index in self.damaged.nonzero().flatten().tolist()]
+        return [
+            Skipped(str(file), str(_attempt(read_square, self.root / file, self.shape[-1])))
+            for file in damaged
+        ]
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        for step in range(len(self)):
+            candidate = (index + step) % len(self)
+            if self.damaged[candidate]:
+                continue
+            image = _attempt(read_square, self.root / self.files[candidate], self.shape[-1])
+            if not isinstance(image, str):
+                return image
+            self.damaged[candidate] = True
+            self._require_few(self.files[candidate], image)
+        raise ValueError(f"data.source: no file in {self.root} can be decoded any more")
+
+    def _require_few(self, file: Path, reason: str) -> None:
+        if int(self.damaged.sum()) > self.allowed:
+            raise ValueError(
+                f"data.source: more files in {self.root} are damaged than data.max_skipped allows; "
+                f"the last is {file}: {reason}; `ntxent data inspect` lists all"
+            )
+
+
+def _shared(flags: Tensor) -> Tensor:
+    flags.share_memory_()  # type: ignore[no-untyped-call]
+    return flags
+
+
+def _decoded(
+    root: Path, files: list[Path], size: int, labels: Labels | None, skipped: list[Skipped]
+) -> tuple[MemoryImages, list[int]]:
+    """All images, decoded now; files that are damaged are added to ``skipped``."""
+    pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    kept: list[int] = []
+    read = _each(lambda file: _attempt(read_square, root / file, size), files)
+    for index, (file, image) in enumerate(zip(files, read, strict=True)):
+        if isinstance(image, str):
+            skipped.append(Skipped(str(file), image))
+        else:
+            pixels[len(kept)] = torch.from_numpy(image)
+            kept.append(index)
+    return MemoryImages(pixels[: len(kept)], None if labels is None else labels[kept]), kept
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        hidden = [name for name in folders if name.startswith(".")]
+        folders[:] = [] if real in seen else [name for name in folders if name not in hidden]
+        if real not in seen:
+            seen.add(real)
+            yield from (Path(folder, name) for name in files if not name.startswith("."))
+
+
+def _each(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """In order, in threads: PIL lets go of the interpreter while it decodes."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), 4096):  # map queues all it is given
+            yield from pool.map(function, paths[start : start + 4096])
+
+
+def _attempt(read: Callable[..., T], path: Path, *arguments: Any) -> T | str:
+    """What the file has, or in words why it has nothing."""
+    try:
+        return read(path, *arguments)
+    except OSError as error:
+        if error.filename is None and "cannot identify" not in str(error):
+            return str(error) or "damaged"
+        return "not an image" if "cannot identify" in str(error) else str(error.strerror)
+    except Exception as error:  # PIL's formats have many kinds of their own
+        return str(error) or type(error).__name__

@@ -1,0 +1,86 @@
+"""What there is to know of a source of images before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import numpy as np
+import torch
+
+from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.folder import FileImages, scan_folder
+from ntxent.simclr.data.images import Images, to_unit
+from ntxent.simclr.data.source import Source, open_source
+
+__all__ = ["inspect"]
+
+BATCH = 256
+
+
+def inspect(config: DataConfig) -> tuple[Source, dict[str, Any]]:
+    """The source, and as plain JSON values its counts, sizes, classes, pixels and unusable files.
+
+    Every image is decoded, so that every damaged file is found.
+    """
+    # All unusable files are to be listed here, however many: only training refuses them.
+    source = open_source(replace(config, max_skipped=1 - 1e-9))
+    parts = {"train": source.train, "test": source.test}
+    present = {name: images for name, images in parts.items() if images is not None}
+    pixels = _pixels(source.train)
+    late = [
+        entry
+        for images in present.values()
+        if isinstance(images, FileImages)
+        for entry in images.skipped()
+    ]
+    skipped = [*source.skipped, *late]
+    total = sum(map(len, present.values())) + len(source.skipped)
+    return source, {
+        "source": config.source,
+        "images": {name: len(images) for name, images in present.items()},
+        "shape": list(source.train.shape),
+        "original_sizes": _sizes(config),
+        "classes": {
+            name: _counts(images, list(source.classes)) for name, images in present.items()
+        },
+        "pixels": pixels,
+        "skipped": [entry._asdict() for entry in skipped],
+        "usable": len(skipped) <= config.max_skipped * total,
+    }
+
+
+def _counts(images: Images, classes: list[str]) -> dict[str, int]:
+    if images.labels is None:
+        return {}
+    counts = np.bincount(images.labels[images.labels >= 0], minlength=len(classes))
+    names = classes or [str(label) for label in range(len(counts))]
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _sizes(config: DataConfig) -> dict[str, list[int]] | None:
+    """Smallest, median and largest width and height of a folder's files, pixels."""
+    path = Path(config.source).expanduser()
+    sizes = scan_folder(path).sizes if path.is_dir() else []
+    if not sizes:
+        return None
+    return {
+        name: [min(values), median_low(values), max(values)]
+        for name, values in zip(("width", "height"), zip(*sizes, strict=True), strict=True)
+    }
+
+
+def _pixels(images: Images) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel, in [0, 1]."""
+    total = torch.zeros(2, images.shape[0], dtype=torch.float64)
+    for start in range(0, len(images), BATCH):
+        batch = to_unit(images[list(range(start, min(start + BATCH, len(images))))]).double()
+        total += torch.stack([batch.sum((0, 2, 3)), batch.square().sum((0, 2, 3))])
+    mean, square = total / (len(images) * images.shape[1] * images.shape[2])
+    deviation = (square - mean.square()).clamp_min(0).sqrt()
+    return {
+        "mean": [round(value, 4) for value in mean.tolist()],
+        "deviation": [round(value, 4) for value in deviation.tolist()],
+    }

@@ -1,0 +1,127 @@
+"""A source of images as Lightning reads it: batches to learn from, and what evaluation uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.folder import FileImages
+from ntxent.simclr.data.images import Images, MemoryImages, Shape, to_unit
+from ntxent.simclr.data.source import Skipped, open_source
+from ntxent.simclr.order import ResumableLoader, ShuffledBatches
+
+__all__ = ["ImageData"]
+
+# The same images are held out whatever the run's seed, so that runs can be compared.
+SPLIT_SEED = 0
+
+
+class ImageData(LightningDataModule):
+    """Images to learn from, and a labelled and a held-out part for evaluation.
+
+    Training batches are images only, float32 ``[batch_size, C, H, W]`` in [0, 1], on the training
+    device; labels never reach the trainer. With several processes each gets its own rows of the
+    same batches, as their generators have the same seed.
+
+    Attributes:
+        train: The images to learn from.
+        labelled: Those of them that probes may learn from; all, where there are no labels.
+        test: The held-out images, which training never sees.
+        shape: Channels, height and width of an image.
+        classes: The names of the labels 0, 1, …
+
+    Raises:
+        ValueError: ``batch_size`` exceeds the training images, or ``config.held_out`` leaves a
+            class without an image on one side.
+    """
+
+    def __init__(self, config: DataConfig, batch_size: int) -> None:
+        super().__init__()
+        self.config, self.batch_size = config, batch_size
+        self.source = open_source(config)
+        self.classes = self.source.classes
+        self.train, self.test = self._split()
+        self.labelled = _labelled(self.train)
+        self.shape: Shape = self.train.shape
+        if self.test.shape != self.shape:
+            raise ValueError(
+                f"data.source: received held-out images of shape {list(self.test.shape)}, "
+                f"expected {list(self.shape)}, that of the training images"
+            )
+        if batch_size > len(self.train):
+            raise ValueError(
+                f"batch_size: received {batch_size}, expected at most {len(self.train)}, the "
+                f"training images that remain with data.held_out {config.held_out}; make either "
+                "of them smaller"
+            )
+
+    def _split(self) -> tuple[Images, Images]:
+        images = self.source.train
+        if self.source.test is not None:
+            return images, _labelled(self.source.test)
+        share, labels = self.config.held_out, images.labels
+        if len(images) < 2:
+            raise ValueError(
+                "data.source: received 1 image, expected at least 2: "
+                "one to learn from, one held out"
+            )
+        try:
+            train, test = train_test_split(
+                range(len(images)), test_size=share, stratify=labels, random_state=SPLIT_SEED
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"data.held_out: received {share} for {_described(images)}; {error}"
+            ) from error
+        return images.take(train), images.take(test)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether both the labelled and the held-out images have labels."""
+        return self.labelled.labels is not None and self.test.labels is not None
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Files left out so far: those found at the start, and those damaged when read."""
+        lazy = (part for part in (self.train, self.test) if isinstance(part, FileImages))
+        return self.source.skipped + [entry for part in lazy for entry in part.skipped()]
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else None
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        images = self.train.near(device, self.config.memory)
+        order = ShuffledBatches(len(images), self.batch_size, rank, world)
+        workers = 0 if isinstance(images, MemoryImages) else self.config.workers
+        return ResumableLoader(
+            images,
+            order,
+            sampler=order,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=workers > 0 and torch.cuda.is_available(),
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return to_unit(batch)
+
+
+def _labelled(images: Images) -> Images:
+    if images.labels is None or (images.labels >= 0).all():
+        return images
+    return images.take(np.flatnonzero(images.labels >= 0).tolist())
+
+
+def _described(images: Images) -> str:
+    if images.labels is None:
+        return f"{len(images)} images"
+    counts = np.unique(images.labels, return_counts=True)[1]
+    return f"{len(images)} images of {len(counts)} classes, {counts.min()} in the smallest"

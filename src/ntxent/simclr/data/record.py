@@ -1,0 +1,46 @@
+"""What a run folder keeps of its data: counts and classes, and the files that were left out."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from ntxent.simclr.data.images import Images
+from ntxent.simclr.data.module import ImageData
+
+__all__ = ["data_record", "skipped_csv"]
+
+
+def data_record(data: ImageData) -> dict[str, Any]:
+    """Plain JSON values; ``shape`` is what an encoder needs to be built again."""
+    return {
+        "source": data.config.source,
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "images": {
+            "train": len(data.train),
+            "labelled": len(data.labelled) if data.has_labels else 0,
+            "held_out": len(data.test),
+        },
+        "per_class": {
+            "labelled": _counts(data.labelled, len(data.classes)),
+            "held_out": _counts(data.test, len(data.classes)),
+        },
+        "skipped": len(data.skipped),
+    }
+
+
+def _counts(images: Images, classes: int) -> list[int]:
+    if images.labels is None:
+        return []
+    return [int(count) for count in np.bincount(images.labels, minlength=classes)]
+
+
+def skipped_csv(data: ImageData) -> str:
+    """One row a file: its path below the folder of the images, and the reason."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("file", "reason"))
+    rows.writerows(data.skipped)
+    return text.getvalue()

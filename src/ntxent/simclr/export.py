@@ -1,0 +1,51 @@
+"""A trained encoder in formats that others read without this package."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ntxent.simclr.data import Shape
+from ntxent.simclr.run_folder import atomic
+
+__all__ = ["write_onnx", "write_safetensors"]
+
+
+def write_safetensors(encoder: nn.Module, path: Path) -> None:
+    """The weights by their names; those of a timm model are timm's own names."""
+    weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    with atomic(path) as partial:
+        partial.write_bytes(save(weights))
+
+
+def write_onnx(encoder: nn.Module, shape: Shape, path: Path) -> None:
+    """The whole computation: ``images`` ``[n, *shape]`` in [0, 1] to ``features`` ``[n, f]``.
+
+    Raises:
+        ModuleNotFoundError: the extra ``export`` is not installed.
+    """
+    import onnxscript  # noqa: F401  says what is missing before PyTorch says it at length
+
+    images = torch.zeros(2, *shape)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with atomic(path) as partial, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the exporter's own use of PyTorch
+            torch.onnx.export(
+                encoder.eval(),
+                (images,),
+                partial,
+                input_names=["images"],
+                output_names=["features"],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,89 @@
+"""Images to vectors: what an encoder makes of them, or the pixels themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.utils.data import DataLoader
+
+from ntxent.simclr.data import Images, MemoryImages, Shape, to_unit
+
+__all__ = ["RawPixels", "describe", "describe_all"]
+
+Array = NDArray[Any]
+
+# Values in a batch of images: 1365 of CIFAR, 27 of 224x224.
+BATCH_VALUES = 2**22
+LARGEST_RAW_SIDE = 32
+
+
+class RawPixels(nn.Module):
+    """Images to their pixels in a row, averaged to at most 32x32 of them."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        least = min(height, LARGEST_RAW_SIDE), min(width, LARGEST_RAW_SIDE)
+        pixels = images if (height, width) == least else adaptive_avg_pool2d(images, least)
+        return pixels.flatten(1)
+
+
+def describe(encoder: nn.Module, images: Images, shape: Shape, workers: int = 0) -> Array:
+    """Features ``[n, f]``, float32, with the encoder in evaluation mode.
+
+    Images of another shape than that of the views the encoder learnt from are scaled to it.
+    """
+    return describe_all({"": encoder}, images, shape, workers)[""]
+
+
+@torch.no_grad()
+def describe_all(
+    encoders: Mapping[str, nn.Module], images: Images, shape: Shape, workers: int = 0
+) -> dict[str, Array]:
+    """The features of several encoders; every image is read once."""
+    modes = {name: encoder.training for name, encoder in encoders.items()}
+    parts: dict[str, list[Tensor]] = {name: [] for name in encoders}
+    devices = {name: _device(encoder) for name, encoder in encoders.items()}
+    for encoder in encoders.values():
+        encoder.eval()
+    try:
+        for batch in _in_order(images, workers):
+            scaled = _scaled(to_unit(batch), shape)
+            for name, encoder in encoders.items():
+                parts[name].append(encoder(scaled.to(devices[name])).float().cpu())
+    finally:
+        for name, encoder in encoders.items():
+            encoder.train(modes[name])
+    return {name: torch.cat(part).numpy() for name, part in parts.items()}
+
+
+def _device(encoder: nn.Module) -> torch.device:
+    weight = next(encoder.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
+def _in_order(images: Images, workers: int) -> Iterator[Tensor]:
+    channels, height, width = images.shape
+    size = max(1, BATCH_VALUES // (channels * height * width))
+    batches = [
+        list(range(len(images)))[start : start + size] for start in range(0, len(images), size)
+    ]
+    if isinstance(images, MemoryImages):
+        yield from (images[batch] for batch in batches)
+    else:
+        # A generator of its own: reading images must not move the one that training draws from.
+        own = torch.Generator()
+        yield from DataLoader(
+            images, sampler=batches, batch_size=None, num_workers=workers, generator=own
+        )
+
+
+def _scaled(images: Tensor, shape: Shape) -> Tensor:
+    sides = list(shape[1:])
+    if list(images.shape[2:]) == sides:
+        return images
+    return interpolate(images, sides, mode="bilinear", antialias=True)

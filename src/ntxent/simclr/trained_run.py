@@ -1,0 +1,81 @@
+"""A finished run, loaded again: its configuration, its encoder, its head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ntxent.simclr.config import ModelConfig, TrainConfig
+from ntxent.simclr.data import Images, Shape
+from ntxent.simclr.module import SimCLR
+from ntxent.simclr.run_folder import RunFolder
+from ntxent.simclr.stored import kept_config
+
+__all__ = ["TrainedRun"]
+
+
+class TrainedRun:
+    """The model of a run folder, in evaluation mode, on CUDA where there is one.
+
+    Args:
+        folder: The run folder.
+
+    Attributes:
+        run, config: The folder and what it was trained with.
+        model: Encoder and head; ``model.views.shape`` is the shape that the encoder takes.
+
+    Raises:
+        FileNotFoundError: there is no run, or it has not finished.
+        ValueError: its weights do not fit its configuration.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.run = RunFolder(Path(folder))
+        self.config: TrainConfig = kept_config(self.run)
+        if not self.run.encoder.exists():
+            raise FileNotFoundError(
+                f"{self.run.encoder} does not exist: the run has not finished; continue it with "
+                f"ntxent train --resume {self.run.path}"
+            )
+        channels, height, width = json.loads(self.run.data.read_text())["shape"]
+        self.image_shape: Shape = (channels, height, width)
+        # Published weights that training started from need not be fetched again.
+        rest = {k: v for k, v in self.config.model.arguments.items() if k != "pretrained"}
+        self.model = self._build(replace(self.config.model, arguments=rest))
+        try:
+            state = torch.load(self.run.checkpoint, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["state_dict"])
+            self.model.encoder.load_state_dict(load_file(self.run.encoder))
+        except RuntimeError as error:
+            raise ValueError(f"{self.run.path}: {str(error).partition(chr(10))[0]}") from error
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device).eval()
+
+    def untrained(self) -> nn.Module:
+        """The encoder as it was before the first step."""
+        return self._build(self.config.model).encoder.to(self.device).eval()
+
+    def _build(self, choice: ModelConfig) -> SimCLR:
+        # neither compiled nor synchronised: nothing is trained here
+        config = replace(self.config, model=choice, compile=False)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            return SimCLR(config, self.image_shape)
+
+    def require_channels(self, images: Images) -> None:
+        """Refuse images that the encoder cannot take.
+
+        Raises:
+            ValueError: they have another number of channels.
+        """
+        received, expected = images.shape[0], self.image_shape[0]
+        if received != expected:
+            raise ValueError(
+                f"data.source: received images of {received} channels, expected {expected}, as "
+                f"the encoder of {self.run.path} has learnt from"
+            )
