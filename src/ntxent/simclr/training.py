@@ -110,7 +110,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 summary["knn"] = online.history
             with atomic(run.summary) as path:
                 path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-            write_report([run.path], run.report)
+        write_report([run.path], run.report)
         return run, summary
 
 
