@@ -262,7 +262,7 @@ def mounted(path, *options):
 @pytest.mark.parametrize("left", [0, 16384, 60000], ids=lambda left: f"{left} bytes left")
 def test_a_full_disk_ends_with_the_last_good_checkpoint(tmp_path, capsys, whole, left):
     disk = tmp_path / "disk"
-    with mounted(disk, "-t", "tmpfs", "-o", "size=2m", "none"):
+    with mounted(disk, "-t", "tmpfs", "-o", "size=12m", "none"):
         ballast = disk / "ballast"
 
         def fill():

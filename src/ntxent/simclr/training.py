@@ -55,7 +55,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             run to resume.
         FileExistsError: the run folder exists and ``config.overwrite`` is False.
         BlockingIOError: another process uses the run folder.
-        OSError: the run folder cannot be written; the last checkpoint is kept.
+        OSError: the run folder cannot be written; the last checkpoint is kept, or all but the
+            report of a finished run.
         FloatingPointError: the loss or a weight is no longer finite; the last checkpoint is kept.
         KeyboardInterrupt, Terminated: on SIGINT and SIGTERM, after a checkpoint.
     """
@@ -110,7 +111,11 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 summary["knn"] = online.history
             with atomic(run.summary) as path:
                 path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        write_report([run.path], run.report)
+        try:
+            write_report([run.path], run.report)
+        except OSError as error:
+            again = f"ntxent report {shlex.quote(str(run.path))}"
+            raise OSError(f"{error}; the run itself is finished and kept: {again}") from error
         return run, summary
 
 
