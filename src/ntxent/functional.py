@@ -258,7 +258,8 @@ def nt_xent_loss(
         z = call.rows(names, stacked.flatten(0, 1))
         if ids is not None:
             check_labels("ids", ids, n, z.device)
-        call.agree("nt_xent", z, n, views=v, decoupled=decoupled, ids_given=ids is not None)
+        facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
+        call.agree("nt_xent", z, n, views=v, **facts)
         if batch.samples < 2:
             raise ValueError(_too_small(names, v, batch.samples, d))
 
