@@ -17,7 +17,7 @@ from benchmarks.contenders import FAMILIES
 from benchmarks.environment import describe, environment
 from benchmarks.measure import Row, largest, measure
 
-PATIENCE = 90.0  # seconds of a first step, starting its process included
+PATIENCE = 30.0  # seconds of a first step, starting its process included
 QUICK = ("ntxent", "dense eager", "dense compiled", "lightly", "pytorch-metric-learning")
 
 # family, sizes N, widths d, contenders; only ours goes where nobody else fits.
@@ -82,7 +82,8 @@ def main() -> int:
     parser.add_argument(
         "--memory-n", type=int, nargs="*", default=[16384], help="further sizes, ours alone"
     )
-    parser.add_argument("--suite", action="store_true", help="everyone, every size: 25 minutes")
+    parser.add_argument("--suite", action="store_true", help="everyone, every size: 20 minutes")
+    parser.add_argument("--largest", action="store_true", help="only the largest N of each")
     parser.add_argument("--limit-gib", type=float, default=8.0, help="memory limit of a contender")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of timing for a size")
     parser.add_argument("--out", type=Path, help="write rows as JSON; goes on where it ended")
@@ -91,6 +92,18 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     where = environment()
     console.print(describe(where), highlight=False)
+    if options.largest:
+        found = []
+        for name in options.contenders or list(FAMILIES["nt_xent"]):
+            if name != "matrix products alone":
+                row = largest("nt_xent", name, options.d, options.limit_gib, PATIENCE)
+                end = f"N = {row['largest_n']:,}, then {row['beyond']}"
+                console.print(f"{name}: {end}", highlight=False)
+                found.append(row)
+        if options.out:
+            content = {"environment": where, "rows": found}
+            options.out.write_text(json.dumps(content, indent=1) + "\n")
+        return 0
     rows: list[Row] = []
     if options.out and options.out.exists():  # go on where a stopped run ended
         content = json.loads(options.out.read_text())
@@ -107,18 +120,6 @@ def main() -> int:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             content = {"environment": where, "rows": rows}
             options.out.write_text(json.dumps(content, indent=1) + "\n")
-    if options.suite:
-        content = {"environment": where, "rows": rows, "largest": []}
-        for name in FAMILIES["nt_xent"]:
-            if name != "matrix products alone":
-                console.print(f"looking for the largest N of {name} ...", style="dim")
-                found = largest("nt_xent", name, 128, options.limit_gib, PATIENCE)
-                content["largest"].append(found)
-        if options.out:
-            options.out.write_text(json.dumps(content, indent=1) + "\n")
-        for found in content["largest"]:
-            end = f"N = {found['largest_n']:,}, then {found['beyond']}"
-            console.print(f"{found['contender']}: {end}", highlight=False)
     console.print(table(rows))
     return 0
 

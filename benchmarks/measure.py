@@ -47,10 +47,13 @@ class Process:
             if seconds is not None:
                 self.seconds[which].append(seconds)
 
-    def close(self) -> Row:
+    def end(self) -> None:
         if not self.error:
             self._pipe.send("")
         self._process.join()
+
+    def close(self) -> Row:
+        self.end()
         if self.error:
             return self._row | {"error": self.error}
         times: Row = {}
@@ -92,7 +95,7 @@ def largest(family: str, name: str, d: int, limit_gib: float, patience: float) -
         start = time.perf_counter()
         process = Process(family, name, n, d, limit_gib)
         seconds = time.perf_counter() - start
-        process.close()
+        process.end()
         if process.error:
             reason = process.error
         else:

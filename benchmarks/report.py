@@ -12,6 +12,7 @@ from benchmarks.environment import describe
 from benchmarks.measure import Row
 
 DOCS = Path(__file__).parents[1] / "docs"
+LARGEST = Path(__file__).parent / "rows" / "largest.json"
 FLOOR = "matrix products alone"
 STYLES = {
     "ntxent": ("#d55e00", "o-"),
@@ -91,6 +92,7 @@ def main() -> int:
     options = parser.parse_args()
     content = json.loads(options.rows.read_text())
     rows: list[Row] = content["rows"]
+    large = json.loads(LARGEST.read_text())
     where = describe(content["environment"]).replace("\n", "<br>")
     source = options.rows.resolve().relative_to(DOCS.parent)
     text = [
@@ -117,10 +119,11 @@ def main() -> int:
         "",
         "### Largest batch",
         "",
-        "Powers of two, d = 128: one step forward and backward within 8 GiB, and within 90 s with",
-        "the start of its process.",
+        "Powers of two, d = 128: one step forward and backward within 8 GiB, and within 30 s with",
+        f"the start of its process; torch {large['environment']['versions']['torch']}:",
+        "`python -m benchmarks --largest --out benchmarks/rows/largest.json`.",
         "",
-        *largest_table(content["largest"]),
+        *largest_table(large["rows"]),
         "",
         "## InfoNCE, one way",
         "",
