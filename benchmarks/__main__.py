@@ -15,9 +15,8 @@ from rich.table import Table
 
 from benchmarks.contenders import FAMILIES
 from benchmarks.environment import describe, environment
-from benchmarks.measure import Row, largest, measure
+from benchmarks.measure import Row, measure
 
-PATIENCE = 30.0  # seconds of a first step, starting its process included
 QUICK = ("ntxent", "dense eager", "dense compiled", "lightly", "pytorch-metric-learning")
 
 # family, sizes N, widths d, contenders; only ours goes where nobody else fits.
@@ -83,7 +82,6 @@ def main() -> int:
         "--memory-n", type=int, nargs="*", default=[16384], help="further sizes, ours alone"
     )
     parser.add_argument("--suite", action="store_true", help="everyone, every size: 20 minutes")
-    parser.add_argument("--largest", action="store_true", help="only the largest N of each")
     parser.add_argument("--limit-gib", type=float, default=8.0, help="memory limit of a contender")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of timing for a size")
     parser.add_argument("--out", type=Path, help="write rows as JSON; goes on where it ended")
@@ -92,18 +90,6 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     where = environment()
     console.print(describe(where), highlight=False)
-    if options.largest:
-        found = []
-        for name in options.contenders or list(FAMILIES["nt_xent"]):
-            if name != "matrix products alone":
-                row = largest("nt_xent", name, options.d, options.limit_gib, PATIENCE)
-                end = f"N = {row['largest_n']:,}, then {row['beyond']}"
-                console.print(f"{name}: {end}", highlight=False)
-                found.append(row)
-        if options.out:
-            content = {"environment": where, "rows": found}
-            options.out.write_text(json.dumps(content, indent=1) + "\n")
-        return 0
     rows: list[Row] = []
     if options.out and options.out.exists():  # go on where a stopped run ended
         content = json.loads(options.out.read_text())

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import statistics
-import time
 from typing import Any
 
 from benchmarks.contenders import TEMPERATURE
@@ -47,13 +46,10 @@ class Process:
             if seconds is not None:
                 self.seconds[which].append(seconds)
 
-    def end(self) -> None:
+    def close(self) -> Row:
         if not self.error:
             self._pipe.send("")
         self._process.join()
-
-    def close(self) -> Row:
-        self.end()
         if self.error:
             return self._row | {"error": self.error}
         times: Row = {}
@@ -86,20 +82,3 @@ def measure(
     for _ in range(max(3, min(200, int(budget / max(once, 1e-9)))) if once < budget else 0):
         round_of_all()
     return [process.close() for process in processes]
-
-
-def largest(family: str, name: str, d: int, limit_gib: float, patience: float) -> Row:
-    """The largest power of two of pairs whose first step fits in the memory and the seconds."""
-    reached, reason, n = 0, "", 64
-    while not reason:
-        start = time.perf_counter()
-        process = Process(family, name, n, d, limit_gib)
-        seconds = time.perf_counter() - start
-        process.end()
-        if process.error:
-            reason = process.error
-        else:
-            reached, n = n, 2 * n
-            if seconds > patience / 3:  # time grows with the square
-                reason = f"twice as many would take more than {patience:g} s"
-    return {"family": family, "contender": name, "d": d, "largest_n": reached, "beyond": reason}

@@ -12,7 +12,6 @@ from benchmarks.environment import describe
 from benchmarks.measure import Row
 
 DOCS = Path(__file__).parents[1] / "docs"
-LARGEST = Path(__file__).parent / "rows" / "largest.json"
 FLOOR = "matrix products alone"
 STYLES = {
     "ntxent": ("#d55e00", "o-"),
@@ -54,13 +53,6 @@ def time_table(rows: list[Row], family: str) -> list[str]:
     return lines
 
 
-def largest_table(found: list[Row]) -> list[str]:
-    lines = ["| loss function | largest N | what ends it |", "|---|--:|---|"]
-    for row in found:
-        lines.append(f"| {row['contender']} | {row['largest_n']:,} | {row['beyond']} |")
-    return lines
-
-
 def memory_slope(rows: list[Row]) -> float:
     """Exponent of N in our peak memory between the two largest sizes at d = 128."""
     ours = find(rows, family="nt_xent", contender="ntxent", d=128)
@@ -92,7 +84,6 @@ def main() -> int:
     options = parser.parse_args()
     content = json.loads(options.rows.read_text())
     rows: list[Row] = content["rows"]
-    large = json.loads(LARGEST.read_text())
     where = describe(content["environment"]).replace("\n", "<br>")
     source = options.rows.resolve().relative_to(DOCS.parent)
     text = [
@@ -116,14 +107,6 @@ def main() -> int:
         "",
         f"Our peak memory grows as N to the power {memory_slope(rows):.2f} between the two largest "
         "sizes.",
-        "",
-        "### Largest batch",
-        "",
-        "Powers of two, d = 128: one step forward and backward within 8 GiB, and within 30 s with",
-        f"the start of its process; torch {large['environment']['versions']['torch']}:",
-        "`python -m benchmarks --largest --out benchmarks/rows/largest.json`.",
-        "",
-        *largest_table(large["rows"]),
         "",
         "## InfoNCE, one way",
         "",
