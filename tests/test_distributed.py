@@ -98,17 +98,15 @@ def expected_step(name):
 
 def check(name, by_rank, order, rtol):
     """DDP's average over the ranks is the gradient on the whole batch."""
-    member = MEMBERS[name]
     loss, *gradients, d_temperature = expected_step(name)
     size = len(by_rank)
     ranks = [order.index(part) for part in range(size)]  # who has the first part, the second, ...
     for own in by_rank:
         torch.testing.assert_close(own[0].double(), loss, rtol=rtol, atol=rtol)
-        torch.testing.assert_close(own[-1].double(), d_temperature, rtol=20 * rtol, atol=20 * rtol)
+        torch.testing.assert_close(own[-1].double(), d_temperature, rtol=rtol, atol=rtol)
     for place, exact in enumerate(gradients, 1):
         parts = [by_rank[rank][place].double() / size for rank in ranks]
-        assert len(parts) == size or member.queue
-        torch.testing.assert_close(torch.cat(parts), exact, rtol=20 * rtol, atol=rtol)
+        torch.testing.assert_close(torch.cat(parts), exact, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("mode", ["gather", "ring"])
