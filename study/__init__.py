@@ -1,0 +1,1 @@
+"""What the bounds imply, measured: see study/protocol.md and docs/study.md."""
