@@ -8,6 +8,8 @@ from study.data import DATA
 from study.failures import FAILURES
 from study.training import Spec
 
+MOST_STEPS = 1024  # of a phase of the main grid
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -43,9 +45,10 @@ def specs(extent: Extent) -> list[Spec]:
 
 def _specs(extent: Extent) -> Iterator[Spec]:
     def spec(grid: str, data: str, size: int, temperature: float, seed: int) -> Spec:
-        return Spec(grid, data, size, temperature, seed, pairs=extent.pairs)
+        pairs = min(extent.pairs, MOST_STEPS * size)
+        return Spec(grid, data, size, temperature, seed, pairs=pairs)
 
-    seeds, usual = extent.seeds, extent.usual
+    seeds, usual, half = extent.seeds, extent.usual, extent.pairs // 2
     for data, size, t, seed in product(DATA, extent.sizes, extent.temperatures, seeds):
         yield spec("main", data, size, t, seed)
     for t, seed in product(extent.temperatures, extent.few_seeds):
@@ -53,12 +56,13 @@ def _specs(extent: Extent) -> Iterator[Spec]:
         yield replace(large, pairs=4 * extent.pairs)
     for data, t, dim, seed in product(("digits", "manifold"), (0.05, 0.2, 0.5), extent.dims, seeds):
         yield replace(spec("dimension", data, usual, t, seed), dim=dim)
-    for data, t, strength, seed in product(DATA, (0.1, 0.5), (0.0, 0.25, 0.5, 1.5), seeds):
-        yield replace(spec("strength", data, usual, t, seed), strength=strength)
+    for data, strength, seed in product(DATA, (0.0, 0.25, 0.5, 1.5), seeds):
+        yield replace(spec("strength", data, usual, 0.2, seed), strength=strength)
     for data, t, failure, seed in product(DATA, (0.1, 0.5), FAILURES, seeds):
-        yield replace(spec("failures", data, usual, t, seed), failure=failure, dense=True)
+        short = spec("failures", data, usual, t, seed)
+        yield replace(short, failure=failure, dense=True, pairs=half)
     for data, size, t, seed in product(DATA, (usual // 4, usual), (0.05, 0.2, 1.0), seeds):
-        yield replace(spec("healthy", data, size, t, seed), dense=True)
+        yield replace(spec("healthy", data, size, t, seed), dense=True, pairs=half)
     for data, size, t, seed in product(DATA, (usual // 4, usual), (0.2, 2.0), seeds):
         first = spec("restart", data, usual // 4, 2.0, seed)
-        yield replace(first, strength=0.5, second=(size, t))
+        yield replace(first, strength=0.5, second=(size, t), pairs=half)

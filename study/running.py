@@ -51,9 +51,8 @@ def path(folder: Path, spec: Spec) -> Path:
 
 
 def cost(spec: Spec) -> float:
-    """Relative time of a run: so much a step, and so much a row, of convolutions four times."""
-    each = 4 if spec.data == "patches" else 1
-    return spec.pairs / spec.batch_size * (1 + each * spec.batch_size / 128)
+    """Relative time of a run: so much a step, and so much a row."""
+    return spec.pairs / spec.batch_size * (1 + spec.batch_size / 128)
 
 
 def _keep(spec: Spec, folder: Path) -> None:

@@ -24,6 +24,7 @@ from study.failures import FAILURES, Failure
 
 Row = dict[str, Any]
 
+INPUTS = {"digits": 8 * 8, "patches": 3 * data.CROP**2, "manifold": data.WIDTH}
 FEATURES = 128
 RATE = 2e-3  # of AdamW at N = 256; it grows with the square root of N
 DECAY = 1e-4
@@ -40,8 +41,8 @@ class Spec:
 
     pairs: positive pairs seen in a phase, so that a phase has pairs / batch_size steps.
     strength: of the augmentation; 0 makes both views the same.
-    second: (batch_size, temperature) of a second phase of half as many pairs, with a warm-up of its
-        own; None for none.
+    second: (batch_size, temperature) of a second phase of as many pairs, with a warm-up of its own;
+        None for none.
     dense: whether loss and similarities are kept at every step.
     """
 
@@ -77,13 +78,11 @@ class Model(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         normed = FAILURES[spec.failure].batch_norm
-        if spec.data == "patches":
-            layers = [_convolution(3, 16, normed), _convolution(16, 32, normed)]
-            layers += [_convolution(32, 64, normed), nn.Flatten(), _hidden(256, FEATURES, normed)]
-        else:
-            layers = [nn.Flatten(), _hidden(64, FEATURES, normed)]
-            layers += [_hidden(FEATURES, FEATURES, normed)]
-        self.encoder = nn.Sequential(*layers)
+        self.encoder = nn.Sequential(
+            nn.Flatten(),
+            _hidden(INPUTS[spec.data], FEATURES, normed),
+            _hidden(FEATURES, FEATURES, normed),
+        )
         self.head = nn.Sequential(
             _hidden(FEATURES, FEATURES, normed), nn.Linear(FEATURES, spec.dim)
         )
@@ -98,12 +97,6 @@ def _hidden(inputs: int, outputs: int, normed: bool) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, outputs, bias=not normed), norm, nn.ReLU())
 
 
-def _convolution(inputs: int, outputs: int, normed: bool) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=not normed)
-    norm = nn.BatchNorm2d(outputs) if normed else nn.Identity()
-    return nn.Sequential(convolution, norm, nn.ReLU())
-
-
 def run(spec: Spec) -> tuple[list[Row], Row]:
     """Rows of the steps that are looked at, and one row of what the run came to."""
     torch.set_num_threads(1)
@@ -115,8 +108,7 @@ def run(spec: Spec) -> tuple[list[Row], Row]:
     phases = [spec]
     if spec.second is not None:
         size, temperature = spec.second
-        half = spec.pairs // 2
-        phases.append(replace(spec, batch_size=size, temperature=temperature, pairs=half))
+        phases.append(replace(spec, batch_size=size, temperature=temperature))
     for number, phase in enumerate(phases):
         generator = torch.Generator().manual_seed(1_000_003 * (number + 1) + spec.seed)
         before = len(rows) and rows[-1]["step"] + 1

@@ -1,0 +1,55 @@
+"""How the figures look: readable in grey, at least 9 points, the same file for the same rows."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Colours of rising lightness, each with a dash and a marker of its own.
+_COLOURS = ("#111111", "#1f4e9c", "#b3402a", "#2a8a5f", "#8a6fc0", "#d08a1d", "#8fa3ad")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES: list[dict[str, Any]] = [
+    {"color": colour, "linestyle": dash, "marker": marker, "markersize": 4, "linewidth": 1.5}
+    for colour, dash, marker in zip(_COLOURS, _DASHES, _MARKERS, strict=True)
+]
+
+_SETTINGS = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "svg.hashsalt": "ntxent",
+    "svg.fonttype": "path",
+}
+
+
+def canvas(panels: int, width: float = 4.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    mpl.rcParams.update(_SETTINGS)
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)
+    return figure, list(axes[0])
+
+
+def finish(figure: Figure) -> Figure:
+    for axes in figure.axes:
+        if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
+            axes.legend()
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG and SVG beside each other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.with_suffix(".png"), dpi=110, metadata={"Software": None})
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
