@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Colours of rising lightness, each with a dash and a marker of its own.
-_COLOURS = ("#111111", "#1f4e9c", "#b3402a", "#2a8a5f", "#8a6fc0", "#d08a1d", "#8fa3ad")
+COLOURS = ("#111111", "#1f4e9c", "#b3402a", "#2a8a5f", "#8a6fc0", "#d08a1d", "#8fa3ad")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)), (0, (1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: list[dict[str, Any]] = [
     {"color": colour, "linestyle": dash, "marker": marker, "markersize": 4, "linewidth": 1.5}
-    for colour, dash, marker in zip(_COLOURS, _DASHES, _MARKERS, strict=True)
+    for colour, dash, marker in zip(COLOURS, _DASHES, _MARKERS, strict=True)
 ]
 
 _SETTINGS = {
@@ -34,11 +34,19 @@ _SETTINGS = {
 }
 
 
-def canvas(panels: int, width: float = 4.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+def canvas(
+    columns: int,
+    rows: int = 1,
+    width: float = 4.0,
+    height: float = 3.6,
+    ratios: tuple[float, ...] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, row by row; sizes in inches of one panel."""
     mpl.rcParams.update(_SETTINGS)
-    figure = Figure(figsize=(width * panels, height), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)
-    return figure, list(axes[0])
+    size = width * (sum(ratios) if ratios else columns), height * rows
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios)
+    return figure, list(axes.ravel())
 
 
 def finish(figure: Figure) -> Figure:

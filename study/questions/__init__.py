@@ -1,1 +1,1 @@
-"""One file a question: ``answer(rows)`` gives the numbers of the text, ``draw(rows)`` the figure."""
+"""One file a question: ``answer(rows)`` gives the text's numbers, ``draw(rows)`` its figure."""

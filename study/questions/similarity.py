@@ -77,7 +77,7 @@ def _since(rows: Rows, temperature: float) -> Estimate | None:
     return median(looks.groupby("run").progress.min().to_numpy()) if len(looks) else None
 
 
-def draw(rows: Rows) -> Figure:
+def draw(rows: Rows, found: dict[str, Any]) -> Figure:
     figure, (left, middle, right) = canvas(3)
     ends = rows.grid("main").ends
     by = ends.groupby("temperature")

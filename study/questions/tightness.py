@@ -119,7 +119,7 @@ def _dimension(rows: Rows) -> pd.DataFrame:
     return looks.assign(gap=distance["Th. 7, d"], simplex=distance["Th. 6, nothing"])
 
 
-def draw(rows: Rows) -> Figure:
+def draw(rows: Rows, found: dict[str, Any]) -> Figure:
     """Left: at the end over τ. Middle: along training. Right: over d."""
     figure, (left, middle, right) = canvas(3)
     looks = healthy(rows, "main")
