@@ -38,6 +38,7 @@ SLICES = {
         " or ((test_float32 or test_half) and 17-127 and (random or clustered)))",
     ),
     "kernels": ("cuda_kernels.py", "cuda or not cuda"),
+    "half precision": ("cuda_half_products.py", "cuda or not cuda"),
 }
 
 
