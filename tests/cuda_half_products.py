@@ -11,6 +11,7 @@ import math
 
 import pytest
 import torch
+from benchmarks.gpu_contenders import OURS, PRECISIONS, TEMPERATURE, contenders
 from torch.nn.functional import normalize, softplus
 
 from embeddings import views
@@ -105,3 +106,24 @@ def test_components_that_float16_lacks_and_rows_near_its_end():
     assert loss.isfinite().all()
     assert gradient.isfinite().all()
     assert gradient.norm() > 0
+
+
+@pytest.mark.parametrize("family", ["nt_xent", "info_nce"])
+def test_the_benchmark_measures_products_of_that_precision(family, monkeypatch):
+    """On bfloat16 views ours multiply bfloat16 rows, and what is compared is the same loss."""
+    multiplied = []
+    way = blocks.products
+    monkeypatch.setattr(blocks, "products", lambda x: multiplied.append(x.dtype) or way(x))
+    dtype, _ = PRECISIONS["bf16"]
+    makers = contenders(family, None)
+    losses = {}
+    for name in (*OURS, "dense eager"):
+        pair = [z.requires_grad_() for z in embeddings("random", dtype)]
+        loss = makers[name]()(*pair)
+        loss.backward()
+        assert all(z.grad.dtype == dtype and z.grad.isfinite().all() for z in pair)
+        losses[name] = float(loss)
+    assert set(multiplied) == {torch.bfloat16}
+    # The bound above, and the dense one's logits and mean in bfloat16.
+    within = 2 * 2 * UNIT[dtype] / TEMPERATURE + UNIT[dtype] * losses["ntxent, tiled"]
+    assert losses == pytest.approx(dict.fromkeys(losses, losses["ntxent, tiled"]), abs=within)
