@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.environment import installed
 from benchmarks.floors import Device, floors, work
-from benchmarks.gpu_contenders import OURS, PRECISIONS, TEMPERATURE, Loss, contenders
+from benchmarks.gpu_contenders import PRECISIONS, TEMPERATURE, Loss, contenders
 
 Row = dict[str, Any]
 FAMILIES = ("nt_xent", "info_nce")
@@ -62,8 +62,7 @@ class Running:
     def __init__(
         self, name: str, make: Callable[[], Loss], views: list[Tensor], precision: str
     ) -> None:
-        _, ours, peers = PRECISIONS[precision]
-        self.setting = ours if name in OURS else peers
+        self.setting = PRECISIONS[precision][1]
         self.name, self.error, self.peak, self.value = name, "", 0, 0.0
         self.milliseconds: dict[str, list[float]] = {"forward": [], "both": []}
         self.views = views

@@ -1,8 +1,9 @@
 """Who is measured on a GPU: by name, a function from two views to a loss, at a precision.
 
-Inputs are bfloat16 where the precision is "bf16", else float32. The peers get them as they are.
-Ours rounds the rows to bfloat16 itself, after dividing by the norm in float32, which is what
-``torch.set_float32_matmul_precision("medium")`` asks for.
+All get the same views: bfloat16 where the precision is "bf16", as under autocast, else float32.
+What each multiplies then is its own affair. Ours rounds the unit rows back to bfloat16; the dense
+losses and lightly's also divide by the norm and keep logits in bfloat16; Inf-CL's code makes its
+rows float32 and multiplies in TF32.
 """
 
 import importlib
@@ -20,11 +21,11 @@ TEMPERATURE = 0.5
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# precision: (dtype of the views, PyTorch's setting for float32 products of ours, of the peers)
+# precision: (dtype of the views, PyTorch's setting for float32 products)
 PRECISIONS = {
-    "float32": (torch.float32, "highest", "highest"),
-    "tf32": (torch.float32, "high", "high"),
-    "bf16": (torch.bfloat16, "medium", "highest"),
+    "float32": (torch.float32, "highest"),
+    "tf32": (torch.float32, "high"),
+    "bf16": (torch.bfloat16, "highest"),
 }
 OURS = ("ntxent", "ntxent, atomic", "ntxent, tiled")
 

@@ -110,13 +110,14 @@ class _Recorder:
 
 
 @contextmanager
-def _recorded(way: str, tiling: Tiling) -> Iterator[dict[Launch, None]]:
+def _recorded(way: str, tiling: Tiling, programs: int) -> Iterator[dict[Launch, None]]:
     launches: dict[Launch, None] = {}
-    names = ("describe", "sum_tiles", "merge_sums", "prepare", "gradient")
+    names = ("describe", "sum_tiles", "merge_sums", "prepare", "gradient", "add_panel")
     recorders = {name: _Recorder(name, launches) for name in names}
     stand_in = mock.Mock(**recorders)
     with (
         mock.patch.object(blocks, "products", return_value=WAYS[way]),
+        mock.patch.object(blocks, "_PROGRAMS", programs),
         mock.patch.object(forward, "kernels", stand_in),
         mock.patch.object(backward, "kernels", stand_in),
         mock.patch.object(forward, "fastest", return_value=tiling),
@@ -126,7 +127,9 @@ def _recorded(way: str, tiling: Tiling) -> Iterator[dict[Launch, None]]:
 
 
 def launches(way: str, width: int, shape: str, tiling: Tiling, *, atomic: bool) -> list[Launch]:
-    """What an engine launches for one block, forward and backward, each once."""
+    """What an engine launches for one block, forward and backward, each once: where programs share
+    columns, and where there are rows enough for all.
+    """
     dtype = WAYS[way][0]
     x = torch.zeros(256, width, dtype=dtype)
     ids = torch.arange(256)
@@ -137,11 +140,14 @@ def launches(way: str, width: int, shape: str, tiling: Tiling, *, atomic: bool) 
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     inputs = (x, y, torch.tensor(2.0, dtype=wide), ids, y_ids, target)
     row = torch.zeros(len(target), dtype=wide)
-    with _recorded(way, tiling) as found:
-        forward.forward(*inputs)
-        gradient = backward.backward_atomic if atomic else backward.backward
-        gradient(row, row, *inputs, row, row, row[:0])
-    return list(found)
+    every: dict[Launch, None] = {}
+    for programs in (2**10, 1):
+        with _recorded(way, tiling, programs) as found:
+            forward.forward(*inputs)
+            gradient = backward.backward_atomic if atomic else backward.backward
+            gradient(row, row, *inputs, row, row, row[:0])
+        every |= found
+    return list(every)
 
 
 Row = dict[str, Any]
@@ -161,6 +167,7 @@ def measure(
                 yield {
                     "kernel": launch.kernel,
                     "atomic": dict(launch.constants).get("ATOMIC", False),
+                    "panel": dict(launch.constants).get("PANEL", False),
                     "precision": way,
                     "width": width,
                     "shape": shape,
@@ -194,6 +201,7 @@ def main() -> int:
     table = Table(*columns, "registers", "spilled B", "shared KiB")
     for row in rows:
         kernel = row["kernel"] + (", atomic" if row["atomic"] else "")
+        kernel += ", panel" if row["panel"] else ""
         start = row["architecture"], kernel, row["shape"], row["precision"], row["width"]
         cells = (*start, *row["tiling"])
         shared = f"{row['shared'] / 1024:.0f}"

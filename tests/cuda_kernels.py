@@ -10,7 +10,7 @@ import torch
 from family import MEMBERS
 from ntxent import engines, nt_xent_loss
 from ntxent.engines import _triton
-from ntxent.engines._triton import blocks, forward, precision, tuning
+from ntxent.engines._triton import backward, blocks, forward, precision, tuning
 from ntxent.engines._triton.tiling import candidates
 from test_engines import naive, problem
 
@@ -86,6 +86,28 @@ def test_panels_and_shares_change_nothing(k, both_ways, engine, monkeypatch):
     for programs in (1, 10**6):
         monkeypatch.setattr(blocks, "_PROGRAMS", programs)
         assert_solved(solved(engine, arguments), expected, 1e-12)
+
+
+@pytest.mark.parametrize(("way", "k"), [("bfloat16", None), ("float16", 200), ("float64", 200)])
+def test_wide_rows_by_panels(way, k, monkeypatch):
+    """A program holds some of a row's columns, and a panel two of three tiles of ragged rows."""
+    dtype, asked = WAYS[way]
+    itemsize = 2 if way == "bfloat16" else 4 if way == "float16" else 8  # of a weight
+    monkeypatch.setattr(blocks, "products", lambda x: (dtype, asked))
+    monkeypatch.setattr(blocks, "_PROGRAMS", 1)
+    monkeypatch.setattr(backward, "_WORKSPACE", 2 * itemsize * 128**2)
+    x, y, *labels = problem(260, k, 70, dtype, classes=50, both_ways=k is not None)
+    arguments = x, y if y is None else y / 10, torch.tensor(5.0, dtype=x.dtype), *labels
+    panels = []
+    launch = backward._launch
+    monkeypatch.setattr(
+        backward, "_launch", lambda *a, **named: panels.extend(named) or launch(*a, **named)
+    )
+    ours = solved("cuda", arguments)
+    assert_solved(ours, exact(*arguments), TOLERANCE[dtype])
+    assert panels == ["panel"] * (6 if k is None else 3 + 4)
+    if k is None:
+        assert all(map(torch.equal, solved("cuda", arguments), ours))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -174,8 +196,8 @@ def test_every_member_of_the_family(member):
 
 
 def test_compiled():
-    """Under torch.compile the operator stays whole, forward and backward."""
-    z1, z2 = (torch.randn(6, 4, requires_grad=True) for _ in range(2))
+    """Under torch.compile the operator stays whole, forward and backward, and rows are rounded."""
+    z1, z2 = (torch.randn(6, 4, dtype=torch.bfloat16, requires_grad=True) for _ in range(2))
 
     def loss(a, b):
         return nt_xent_loss(a, b, engine="cuda")

@@ -38,6 +38,7 @@ SLICES = {
         " or ((test_float32 or test_half) and 17-127 and (random or clustered)))",
     ),
     "kernels": ("cuda_kernels.py", "cuda or not cuda"),
+    "half precision": ("cuda_half_products.py", "cuda or not cuda"),
 }
 
 
@@ -80,6 +81,8 @@ def test_every_kernel_compiles_and_fits(architecture):
     tiles = [row for row in rows if row["kernel"] in ("sum_tiles", "gradient")]
     assert {row["precision"] for row in tiles} >= {"bfloat16", "float16", "tf32", "float64"}
     assert {row["atomic"] for row in tiles} == {False, True}
+    panels = {row["kernel"] for row in rows if row["panel"] or row["kernel"] == "add_panel"}
+    assert panels == {"gradient", "add_panel"}
     for row in rows:
         assert row["shared"] <= 99 * 1024, row
     usual = [r for r in tiles if r["precision"] == "bfloat16" and r["width"] == 100]

@@ -47,7 +47,10 @@ class LossOptions(TypedDict, total=False):
     """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
     the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
     engine: str
-    """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists."""
+    """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists. Those on CUDA
+    multiply half-precision embeddings in half precision: their unit rows, computed in float32, are
+    rounded back to that dtype, which moves a cosine by up to 2^-7 (bfloat16) or 2^-10 (float16).
+    Pass ``z.float()`` to have nothing rounded. The ``"tiled"`` engine multiplies float32 rows."""
     distributed: Mode
     """Whose rows are candidates. ``"auto"`` (the default): those of all processes where a process
     group is initialised, by the better of ``"gather"`` (few messages) and ``"ring"`` (memory and
@@ -107,12 +110,15 @@ class _Call:
         dtype = engines.accumulation_dtype(like.dtype)
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
         self.reduction, self.weights, self.normalize = reduction, weights, normalize
+        self.row_dtype = like.dtype
+        if normalize:
+            self.row_dtype = engines.row_dtype(engine, like.device.type, like.dtype)
         self.anchors = 0
 
     def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
         """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
         if self.normalize:
-            z, norm = _UnitRows.apply(z)
+            z, norm = _UnitRows.apply(z, self.row_dtype)
         elif self.check_values:
             norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
         if self.check_values:
@@ -136,7 +142,7 @@ class _Call:
         if self.batch.size > 1:
             facts = {
                 "loss": loss,
-                "dtype": str(z.dtype),
+                "dtype": str(self.row_dtype),
                 "width of the rows": str(z.shape[1]),
                 "requires_grad of the rows": z.requires_grad,
                 "requires_grad of the temperature": self.scale.requires_grad,
@@ -152,7 +158,9 @@ class _Call:
             self.scale = self.batch.replicated(self.scale)
 
     def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
-        return self.batch.contrast(x, y, self.scale, engine=self.engine, **ids)
+        return self.batch.contrast(
+            x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
+        )
 
     def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
         """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
@@ -222,7 +230,7 @@ def nt_xent_loss(
     Args:
         *views: Two or more tensors ``[N, d]``, N >= 2, row i of each a view of sample i; or one
             ``[N, V, d]``; or one ``[2N, d]`` with its ``layout``. float16, bfloat16, float32 or
-            float64.
+            float64; half precision is multiplied as ``engine`` in :class:`LossOptions` says.
         layout: Of a single ``[2N, d]``: ``"halves"`` (all first views, then all second) or
             ``"interleaved"`` (the two views of a sample side by side). Never guessed.
         ids: int64 ``[N]``: samples of equal id are no negatives of each other (known false
@@ -482,6 +490,7 @@ def info_nce_loss(
             target=target,
             both_ways=symmetric,
             engine=call.engine,
+            row_dtype=call.row_dtype,
         )
         if not decoupled:
             log_odds = _log1pexp(log_odds)
@@ -495,33 +504,37 @@ def _fewest(batch: Alone, in_batch: bool) -> int:
 
 
 class _UnitRows(torch.autograd.Function):
-    """u = z / |z| by rows, in the accumulation dtype: rounding u to half precision would cost more
-    than all that follows. The gradient is the part of g across u, over |z|: it keeps u alone, and
-    dividing by <u, u>, which rounding takes off 1, leaves none of the part along u.
+    """u = z / |z| by rows, in the accumulation dtype, rounded to ``dtype``. Half precision costs
+    more than all that follows: only an engine that gains by it asks for it, and what else is
+    computed of u must see the same values. The gradient is the part of g across u, over |z|: it
+    keeps u alone, and dividing by <u, u>, which rounding takes off 1, leaves none of the part
+    along u.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = engines.accumulation_dtype(z.dtype)
-        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=dtype)
-        return z / norm, norm
+    def forward(z: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        wide = engines.accumulation_dtype(z.dtype)
+        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=wide)
+        return (z / norm).to(dtype).to(wide), norm
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, torch.dtype], output: tuple[Tensor, Tensor]
+    ) -> None:
         unit, norm = output
         ctx.mark_non_differentiable(norm)
         ctx.save_for_backward(unit, norm)
         ctx.dtype = inputs[0].dtype
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
         unit, norm = ctx.saved_tensors
         with torch.autocast(unit.device.type, enabled=False):
             along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
         across: Tensor = torch.addcmul(grad, unit, along.unsqueeze(1), value=-1) / norm
-        return across.to(ctx.dtype)
+        return across.to(ctx.dtype), None
 
 
 class _Gram(torch.autograd.Function):

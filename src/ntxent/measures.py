@@ -155,8 +155,9 @@ def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
     else:
         own = row[ranks.rank :: ranks.size]
         nothing = torch.full_like(own, -1)
-        ids = {"x_ids": own, "y_ids": row}
-        lse, _ = contrast(unit[own], unit, scale, **ids, target=nothing, engine="auto")
+        lse, _ = contrast(
+            unit[own], unit, scale, x_ids=own, y_ids=row, target=nothing, engine="auto"
+        )
         potential = ranks.total(unit.new_zeros(m).index_copy(0, own, lse))
     return float(potential.double().logsumexp(0)) - math.log(m * (m - 1)) - 2 * t
 

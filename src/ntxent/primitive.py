@@ -14,7 +14,16 @@ from torch import Tensor
 
 from ntxent import engines
 
-__all__ = ["contrast"]
+__all__ = ["contrast", "rounded"]
+
+
+def rounded(
+    x: Tensor, y: Tensor | None, row_dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor | None]:
+    """The rows as an engine gets them."""
+    if row_dtype is None:
+        return x, y
+    return x.to(row_dtype), None if y is None else y.to(row_dtype)
 
 
 def _forward(
@@ -25,7 +34,9 @@ def _forward(
     y_ids: Tensor | None,
     target: Tensor,
     engine: str,
+    row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = rounded(x, y, row_dtype)
     if not len(x):  # a rank may be left without anchors
         nothing = x.new_empty(0, dtype=engines.accumulation_dtype(x.dtype))
         return nothing, nothing.clone(), nothing.clone()
@@ -45,6 +56,7 @@ def _(
     y_ids: Tensor | None,
     target: Tensor,
     engine: str,
+    row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     row = x.new_empty(target.shape[0], dtype=engines.accumulation_dtype(x.dtype))
     kept = engines.select(engine, x.device.type).kept_shape(x, y)
@@ -64,7 +76,9 @@ def _backward(
     logit: Tensor,
     kept: Tensor,
     engine: str,
+    row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
+    x, y = rounded(x, y, row_dtype)
     if not len(x):
         dtype = engines.accumulation_dtype(x.dtype)
         return x.to(dtype, copy=True), torch.zeros_like(x if y is None else y, dtype=dtype)
@@ -93,6 +107,7 @@ def _(
     logit: Tensor,
     kept: Tensor,
     engine: str,
+    row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     dtype = engines.accumulation_dtype(x.dtype)
     dx = torch.empty_like(x, dtype=dtype)
@@ -100,7 +115,7 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.engine = inputs
+    *tensors, ctx.engine, ctx.row_dtype = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.save_for_backward(*tensors, *output)
 
@@ -110,7 +125,7 @@ def _gradient(
 ) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors  # once: activation checkpointing recomputes them at each access
     x, y, scale, *_ = saved
-    inputs = (grad_nll, grad_logit, *saved, ctx.engine)
+    inputs = (grad_nll, grad_logit, *saved, ctx.engine, ctx.row_dtype)
     dx, dy = (_contrast_backward if _traced(x) else _EagerBackward.apply)(*inputs)
     d_scale = None
     if ctx.needs_input_grad[2]:
@@ -120,7 +135,7 @@ def _gradient(
             total = torch.linalg.vecdot(x.to(dx.dtype), dx).sum()
         d_scale = total / (scale * (2 if y is None else 1))
     d_y = None if y is None else dy.to(y.dtype)
-    return dx.to(x.dtype), d_y, d_scale, None, None, None, None
+    return dx.to(x.dtype), d_y, d_scale, *(None,) * 5
 
 
 _contrast.register_autograd(_gradient, setup_context=_setup_context)
@@ -145,6 +160,7 @@ def contrast(
     y_ids: Tensor | None = None,
     target: Tensor,
     engine: str,
+    row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Negative log-likelihood of each row's target among its candidates, in O(M d) memory.
 
@@ -163,11 +179,13 @@ def contrast(
         target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0);
             or ``[M + K]``, and then the candidates are anchors too, the rows of ``x`` theirs.
         engine: ``"auto"`` or the name of an engine.
+        row_dtype: What the engine gets the rows in; their gradient keeps the dtype of ``x``. By
+            default they go in as they are.
 
     Returns:
         ``nll`` and ``logit``, both shaped as ``target``, in nats; differentiable in x, y and scale.
     """
-    inputs = x, y, scale, x_ids, y_ids, target, engine
+    inputs = x, y, scale, x_ids, y_ids, target, engine, row_dtype
     nll, logit, _ = (_contrast if _traced(x) else _EagerContrast.apply)(*inputs)
     return nll, logit
 

@@ -97,12 +97,20 @@ class Alone:
         target: Tensor,
         both_ways: bool = False,
         engine: str,
+        row_dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor]:
         """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows
         of this one. ``both_ways`` says that it has entries for ``y``, if only there are rows.
         """
         return primitive.contrast(
-            x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine
+            x,
+            y,
+            scale,
+            x_ids=x_ids,
+            y_ids=y_ids,
+            target=target,
+            engine=engine,
+            row_dtype=row_dtype,
         )
 
     def total(self, part: Tensor) -> Tensor:
@@ -199,6 +207,7 @@ class Shared(Alone):
         target: Tensor,
         both_ways: bool = False,
         engine: str,
+        row_dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor]:
         y_rows = self._x_rows if y is None else self._y_rows
         ring = self._takes_ring(x, y is None or both_ways, sum(y_rows))
@@ -206,7 +215,8 @@ class Shared(Alone):
         if torch.compiler.is_compiling():
             torch._dynamo.graph_break()  # messages between processes are no part of a graph
         function = RingContrast if ring else GatherContrast
-        nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *counts, engine)
+        how = (*counts, engine, row_dtype)
+        nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *how)
         return nll, logit
 
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ntxent import engines
 from ntxent.distributed.group import Group
+from ntxent.primitive import rounded
 
 __all__ = ["GatherContrast", "scale_gradient"]
 
@@ -33,7 +34,10 @@ class GatherContrast(torch.autograd.Function):
         x_counts: list[int],
         y_counts: list[int],
         engine: str,
+        row_dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
+        ctx.dtype = x.dtype
+        x, y = rounded(x, y, row_dtype)
         ctx.run, ctx.group = engines.select(engine, x.device.type), group
         ctx.self_similarity = y is None
         candidates, ids = (x, x_ids) if y is None or y_ids is None else (y, y_ids)
@@ -68,7 +72,7 @@ class GatherContrast(torch.autograd.Function):
         upstream = zip(
             torch.split(grad_nll, lengths), torch.split(grad_logit, lengths), strict=True
         )
-        x, _, scale, *_ = ways[0]
+        scale = ways[0][2]
         own, others = [], []
         d_scale = torch.zeros_like(scale) if ctx.needs_input_grad[2] else None
         for way, counts, gradients in zip(ways, ctx.counts, upstream, strict=True):
@@ -82,11 +86,11 @@ class GatherContrast(torch.autograd.Function):
             if d_scale is not None:
                 d_scale = d_scale + scale_gradient(scale, anchors, d_anchors)
         if ctx.self_similarity:
-            return (own[0] + others[0]).to(x.dtype), None, d_scale, *(None,) * 8
+            return (own[0] + others[0]).to(ctx.dtype), None, d_scale, *(None,) * 9
         dx, dy = own[0], others[0]
         if len(ways) == 2:
             dx, dy = dx + others[1], dy + own[1]
-        return dx.to(x.dtype), dy.to(x.dtype), d_scale, *(None,) * 8
+        return dx.to(ctx.dtype), dy.to(ctx.dtype), d_scale, *(None,) * 9
 
 
 def _accumulator(rows: Tensor) -> Tensor:

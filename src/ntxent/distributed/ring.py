@@ -9,6 +9,7 @@ from torch import Tensor
 from ntxent import engines
 from ntxent.distributed.gather import scale_gradient
 from ntxent.distributed.group import Exchange, Group
+from ntxent.primitive import rounded
 
 __all__ = ["RingContrast"]
 
@@ -76,7 +77,10 @@ class RingContrast(torch.autograd.Function):
         x_counts: list[int],
         y_counts: list[int],
         engine: str,
+        row_dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
+        ctx.dtype = x.dtype
+        x, y = rounded(x, y, row_dtype)
         run = engines.select(engine, x.device.type)
         tour = _Tour(group, y is None, y_counts)
         candidates, ids = (x, x_ids) if y is None or y_ids is None else (y, y_ids)
@@ -173,4 +177,4 @@ class RingContrast(torch.autograd.Function):
             follower = tour.pass_on([d_visitor], hop) if hop < tour.hops else None
         (returned,) = tour.send_home([d_visitor]).wait()
         (dx if y is None else dy).add_(returned)
-        return dx.to(x.dtype), None if y is None else dy.to(y.dtype), d_scale, *(None,) * 8
+        return dx.to(ctx.dtype), None if y is None else dy.to(ctx.dtype), d_scale, *(None,) * 9

@@ -43,7 +43,7 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-__all__ = ["Engine", "EngineStatus", "accumulation_dtype", "get", "select", "status"]
+__all__ = ["Engine", "EngineStatus", "accumulation_dtype", "get", "row_dtype", "select", "status"]
 
 Forward = Callable[
     [Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor, Tensor]
@@ -68,6 +68,9 @@ class Engine:
     backward: Backward
     kept_shape: Callable[[Tensor, Tensor | None], tuple[int, ...]] = _nothing
     """Shape of ``kept`` for these ``x`` and ``y``; by default nothing is kept."""
+    half_products: bool = False
+    """Whether it multiplies half-precision rows faster than float32 ones, by enough to round the
+    unit rows of half-precision embeddings for it."""
     obstacle: str = ""
     """Why it cannot be used on this machine; empty where it can."""
 
@@ -160,3 +163,22 @@ def select(name: str, device: str) -> Engine:
             f'{device!r}; move them, or pass engine="auto"'
         )
     return engine
+
+
+def row_dtype(name: str, device: str, dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which that engine is to have the unit rows of embeddings in ``dtype``: that of
+    accumulation, or ``dtype`` itself where it is half precision and the engine gains by it.
+
+    >>> row_dtype("tiled", "cpu", torch.bfloat16)
+    torch.float32
+
+    Raises:
+        ValueError, RuntimeError: as :func:`select`.
+    """
+    wide = accumulation_dtype(dtype)
+    return wide if dtype == wide or not select(name, device).half_products else dtype
+
+
+# A fact of this machine, which a compiler asks for and does not trace. It is what
+# torch.compiler.assume_constant_result does, without the import of the compiler.
+row_dtype._dynamo_marked_constant = True  # type: ignore[attr-defined]

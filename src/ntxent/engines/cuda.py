@@ -29,5 +29,6 @@ ENGINE = Engine(
     priority=priority(20),
     forward=_forward,
     backward=_backward,
+    half_products=True,
     obstacle=obstacle(),
 )

@@ -30,5 +30,6 @@ ENGINE = Engine(
     priority=priority(10),
     forward=_forward,
     backward=_backward,
+    half_products=True,
     obstacle=obstacle(),
 )

@@ -1,10 +1,13 @@
 """The gradient in the rows: what is allocated and launched.
 
-As in the forward pass, nothing waits for the device and memory beyond the results is O(M + K), but
-for shares of a gradient that are added afterwards where few rows meet many columns.
+As in the forward pass, nothing waits for the device and memory beyond the results is O(M + K) and
+a workspace of fixed size, but for shares of a gradient that are added afterwards where few rows
+meet many columns.
 """
 
+import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +17,10 @@ from ntxent.engines._triton import kernels
 from ntxent.engines._triton.blocks import Block, Side, on, ratio, shares, similarity_block
 from ntxent.engines._triton.tiling import Tiling
 from ntxent.engines._triton.tuning import fastest
+
+# Where a panel of G waits for its product: as much as the L2 cache of an A100 (40 MB) or an H100
+# (50 MB) may hold; in bfloat16 4,096 rows and columns.
+_WORKSPACE = 2**25
 
 
 class _Upstream(NamedTuple):
@@ -123,10 +130,53 @@ def _rows_gradient(block: Block, x: _Prepared, y: _Prepared, tiling: Tiling) -> 
     x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
     outs = ratio(block.width, tiling.out)
     splits, chunk = shares(y_blocks, x_blocks * outs)
+    if outs > 1 and splits == 1:
+        return _wide_rows_gradient(block, x, y, outs, tiling)
     parts = block.scale.new_empty(splits, *block.x.rows.shape)
     grid = x_blocks, outs, splits
-    _launch(block, x, y, parts, parts, grid, chunk, tiling, atomic=False)
+    _launch(block, x, y, parts, parts, grid, chunk, tiling)
     return parts.squeeze(0) if splits == 1 else parts.sum(0)
+
+
+def _wide_rows_gradient(
+    block: Block, x: _Prepared, y: _Prepared, outs: int, tiling: Tiling
+) -> Tensor:
+    """Gradient of one side where a program holds only some of its columns: G waits in memory, panel
+    by panel, so that it is computed once and not ``outs`` times.
+    """
+    x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
+    dx = block.scale.new_empty(block.x.rows.shape)
+    # In the dtype of the product that follows; float16 holds no small weights.
+    weights = block.x.rows if block.x.rows.dtype == torch.bfloat16 else block.scale
+    tiles = _WORKSPACE // (weights.itemsize * tiling.block**2)
+    height = min(x_blocks, max(1, math.isqrt(tiles)))
+    width = min(y_blocks, max(1, tiles // height))
+    panel = weights.new_empty(height * width * tiling.block**2)
+    for first, start in product(range(0, x_blocks, height), range(0, y_blocks, width)):
+        rows, columns = min(height, x_blocks - first), min(width, y_blocks - start)
+        splits, chunk = shares(columns, rows)
+        span = first, start, start + columns
+        grid = rows, 1, splits
+        _launch(block, x, y, panel, panel, grid, chunk, tiling, panel=span)
+        kernels.add_panel[(outs, rows)](
+            panel,
+            block.y.rows,
+            block.scale,
+            dx,
+            len(block.x.rows),
+            len(block.y.rows),
+            first,
+            start,
+            columns,
+            RESUME=start > 0,
+            D=block.width,
+            BLOCK=tiling.block,
+            BLOCK_OUT=tiling.out,
+            PRECISION=block.precision,
+            num_warps=tiling.warps,
+            num_stages=tiling.stages,
+        )
+    return dx
 
 
 def _by_tiles(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
@@ -151,7 +201,8 @@ def _launch(
     chunk: int,
     tiling: Tiling,
     *,
-    atomic: bool,
+    atomic: bool = False,
+    panel: tuple[int, int, int] | None = None,
 ) -> None:
     kernels.gradient[grid](
         block.x.rows,
@@ -173,11 +224,13 @@ def _launch(
         dy,
         len(block.x.rows),
         len(block.y.rows),
+        *(panel or (0, 0, 0)),
         chunk,
         X_ANCHORS=x.values.numel() > 0,
         Y_ANCHORS=y.values.numel() > 0,
         ATOMIC=atomic,
         TRIANGLE=atomic and block.symmetric,
+        PANEL=panel is not None,
         D=block.width,
         BLOCK=tiling.block,
         BLOCK_D=tiling.depth,

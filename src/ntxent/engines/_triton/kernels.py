@@ -355,7 +355,7 @@ def prepare(
         tl.store(highs + block, tl.max(tl.where(empty, LOWEST, lse), 0))
 
 
-@triton.jit(do_not_specialize=["M", "K", "chunk"])
+@triton.jit(do_not_specialize=["M", "K", "first", "start", "stop", "chunk"])
 def gradient(
     x,
     y,
@@ -376,11 +376,15 @@ def gradient(
     dy,
     M,
     K,
+    first,
+    start,
+    stop,
     chunk,
     X_ANCHORS: tl.constexpr,
     Y_ANCHORS: tl.constexpr,
     ATOMIC: tl.constexpr,
     TRIANGLE: tl.constexpr,
+    PANEL: tl.constexpr,
     D: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -394,9 +398,13 @@ def gradient(
     its halves present where the rows of x and of y are anchors. Program (i, c, s) takes row block
     i, the c-th BLOCK_OUT columns of dx, and the s-th ``chunk`` blocks, whose share it leaves in
     dx [S, M, D]. ATOMIC adds it to dx [M, D] instead, and scale * G^T x to dy; on a TRIANGLE,
-    x = y and dx = dy, a tile right of the diagonal stands for its transpose.
+    x = y and dx = dy, a tile right of the diagonal stands for its transpose. For a PANEL, row
+    blocks from ``first`` on and column blocks start ... stop - 1, G itself is left in
+    dx [P * BLOCK, (stop - start) * BLOCK], 0 beyond the rows and columns.
     """
     i = tl.program_id(0)
+    if PANEL:
+        i += first
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     split = tl.program_id(2)
     x_blocks = tl.cdiv(M, BLOCK)
@@ -429,9 +437,13 @@ def gradient(
         x_out = _load_rows(x, rows, M, out, D)
 
     low = split * chunk
+    end = y_blocks
     if TRIANGLE:
         low += i
-    for j in range(low, tl.minimum(low + chunk, y_blocks)):
+    if PANEL:
+        low += start
+        end = stop
+    for j in range(low, tl.minimum(low + chunk, end)):
         left = j * BLOCK
         columns = left + lanes
         column_inside = columns < K
@@ -481,7 +493,11 @@ def gradient(
                 aimed = rows[:, None] == y_aim[None, :]
                 weights += tl.where(aimed, y_at[None, :], 0.0)
 
-        if D <= BLOCK_D:
+        if PANEL:
+            line = (tl.program_id(0).to(tl.int64) * BLOCK + lanes) * (stop - start) * BLOCK
+            places = line[:, None] + ((j - start) * BLOCK + lanes)[None, :]
+            tl.store(dx + places, weights.to(dx.dtype.element_ty))
+        elif D <= BLOCK_D:
             total = _weighted_rows(weights, y_tile, total, PRECISION)
         else:
             total = _weighted_rows(weights, _load_rows(y, columns, K, out, D), total, PRECISION)
@@ -501,5 +517,45 @@ def gradient(
     inside = row_inside[:, None] & (out[None, :] < D)
     if ATOMIC:
         tl.atomic_add(dx + places, total * beta, mask=inside, sem="relaxed")
-    else:
+    elif not PANEL:
         tl.store(dx + tl.cast(split, tl.int64) * M * D + places, total * beta, mask=inside)
+
+
+@triton.jit(do_not_specialize=["M", "K", "first", "start", "width"])
+def add_panel(
+    panel,
+    y,
+    scale,
+    dx,
+    M,
+    K,
+    first,
+    start,
+    width,
+    RESUME: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """dx = scale * G y, or with RESUME that much more, from the columns' blocks start ... start +
+    width - 1 of a panel of G [P * BLOCK, width * BLOCK]. Program (c, p) takes row block first + p
+    and the c-th BLOCK_OUT columns of dx.
+    """
+    out = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    place = tl.program_id(1)
+    lanes = tl.arange(0, BLOCK)
+    beta = tl.load(scale)
+    total = tl.zeros([BLOCK, BLOCK_OUT], beta.dtype)
+    line = (place.to(tl.int64) * BLOCK + lanes)[:, None] * width * BLOCK
+    for block in range(0, width):
+        weights = tl.load(panel + line + (block * BLOCK + lanes)[None, :])
+        y_tile = _load_rows(y, (start + block) * BLOCK + lanes, K, out, D)
+        total = _weighted_rows(weights, y_tile, total, PRECISION)
+    rows = (first + place) * BLOCK + lanes
+    places = rows[:, None].to(tl.int64) * D + out[None, :]
+    inside = (rows[:, None] < M) & (out[None, :] < D)
+    total *= beta
+    if RESUME:
+        total += tl.load(dx + places, mask=inside)
+    tl.store(dx + places, total, mask=inside)
