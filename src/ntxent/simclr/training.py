@@ -146,13 +146,13 @@ def _fit(
     """Train from the start or from the checkpoint to the end, and say on which device."""
     if processes.size > 1 and config.sync_batchnorm:
         synchronise(model, accelerator)
-    callbacks: list[Callback] = [checkpoints, *watchers]
+    callbacks: list[Callback] = [checkpoints, *watchers, Recorder(run.recording)]
     loggers: list[Logger] = []
     if checkpoints.metrics is not None:
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
         health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
-        callbacks += [health, checkpoints.metrics, Recorder(run.recording)]
+        callbacks += [health, checkpoints.metrics]
         loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
     with quiet_lightning():
         trainer = make_trainer(config, accelerator, processes, callbacks, loggers)
