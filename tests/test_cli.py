@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 import yaml
 
-from ntxent import __version__
+from ntxent import __version__, cli
 from ntxent.cli import main
 from ntxent.simclr import TrainConfig
 
@@ -206,3 +206,13 @@ def test_ctrl_c_is_one_line_and_130(tmp_path):
         r"continue with: ntxent train --resume runs/long\n",
         err,
     )
+
+
+def test_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    cli._wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    cli._wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

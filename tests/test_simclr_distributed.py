@@ -19,6 +19,7 @@ from torch import distributed, nn
 from ntxent.cli import main
 from ntxent.simclr.batchnorm import SynchronisedBatchNorm, synchronise
 from ntxent.simclr.order import ShuffledBatches, share_of
+from ntxent.simclr.recording import moments
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available() or sys.platform == "win32", reason="needs gloo"
@@ -221,6 +222,19 @@ def test_torchrun_has_the_curve_of_one_process_even_when_stopped_and_resumed(tmp
     mine, theirs = (json.loads((path / "summary.json").read_text()) for path in (run, single))
     assert mine["evaluation"]["raw_pixels"] == theirs["evaluation"]["raw_pixels"]
     assert mine["loss"]["final"] == pytest.approx(theirs["loss"]["final"], abs=1e-4)
+    # What is recorded is the batch of both processes, written by one.
+    with (run / "report" / "measures.csv").open(newline="") as file:
+        recorded = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert [step for step, _ in recorded] == moments(10)
+    for step, value in recorded:
+        assert value == pytest.approx(losses(run)[step], rel=1e-5)
+    histograms = json.loads((run / "report" / "similarities.json").read_text())
+    assert [sum(histogram["positive"]) for histogram in histograms] == [256] * 3
+    evaluated = torchrun("evaluate", str(run), "--json")
+    out, err = evaluated.communicate(timeout=120)
+    assert evaluated.returncode == 0, err
+    assert json.loads(out)["images"]["held_out"] == 450  # one object: one process has answered
+    (run / "evaluation.json").unlink()
     names = {path.name for path in run.iterdir()}
     assert names == {path.name for path in single.iterdir()}
     assert len(list((run / "tensorboard").glob("events*"))) == 2  # one for each session

@@ -158,7 +158,8 @@ def test_links_that_run_in_a_circle_end(tmp_path):
     [
         ([], {}, "has no files; put images there"),
         (["a.txt"], {}, "1 of 1 files in .* are no usable images"),
-        (["0.png"], {}, "received 1 image, expected at least 2"),
+        (["0.png"], {}, "received 1 image, expected at least 3.*add images"),
+        (["0.png", "1.png"], {}, "received 1 image to learn from, with 1 held out.*add images"),
         (["0.png", "1.png", "2.png"], {}, "batch_size: received 4, expected at most 2"),
         (["0.png"] * 2, {"image_size": 224}, "48x40 pixels, less than half of data.image_size 224"),
         (["a/0.png", "b/1.png"], {}, "received 0.25 for 2 images of 2 classes, 1 in the smallest"),

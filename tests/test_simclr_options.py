@@ -210,3 +210,17 @@ def test_a_checkpoint_needs_no_code_to_be_loaded(plain):
     state = torch.load(plain.checkpoint, weights_only=True)
     assert state["global_step"] == len(losses(plain)) == 5
     assert json.loads(plain.summary.read_text())["loss"]["steps"] == 5
+
+
+def test_a_compiled_encoder_has_the_curve_of_the_other(tmp_path, plain):
+    run = trained(tmp_path, compile=True)
+    # sums in another order; AdamW's first steps look at signs
+    np.testing.assert_allclose(losses(run), losses(plain), atol=1e-3)
+    with (run.recording / "measures.csv").open(newline="") as file:
+        recorded = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
+    assert recorded == pytest.approx(dict(enumerate(losses(run))), rel=1e-5)
+    found = load_file(run.encoder)
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in load_file(plain.encoder).items()
+    }
+    assert kept_config(run).compile

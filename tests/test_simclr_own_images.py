@@ -16,7 +16,7 @@ from ntxent.simclr.contact_sheet import choose
 from ntxent.simclr.data import ImageData, MemoryImages
 from ntxent.simclr.features import describe
 from ntxent.simclr.trained_run import TrainedRun
-from pictures import COLOURS, make_tree, spoil
+from pictures import COLOURS, make_tree, picture, spoil
 
 SMALL = (
     *("--epochs=2", "--batch_size=8", "--model.width=2", "--model.hidden_dim=8"),
@@ -119,6 +119,9 @@ def test_images_without_labels_are_trained_on_and_compared_by_views(unlabelled, 
     found = json.loads(output(capsys, "evaluate", unlabelled, "--json"))
     assert "evaluation" not in found
     assert found["views"]["images"] == 3
+    text = output(capsys, "evaluate", unlabelled)
+    assert "no labels, so no accuracies" in text
+    assert "one sub-folder a class" in text
     message = refused(capsys, "evaluate", unlabelled, "--finetune=0.5")
     assert "has no labels, expected labelled images" in message
 
@@ -231,6 +234,14 @@ def test_inspect_finds_damage_in_images_that_stay_in_files(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:500])
     found = json.loads(output(capsys, "data", "inspect", tmp_path, "--data.memory=0", "--json"))
     assert [entry["file"] for entry in found["skipped"]] == ["red/0.png"]
+
+
+def test_inspect_says_when_images_are_too_few(tmp_path, capsys):
+    for name in ("red", "blue"):
+        picture(np.random.default_rng(0), name).save(tmp_path / f"{name}.png")
+    assert "it needs at least 3 images" in output(capsys, "data", "inspect", tmp_path)
+    picture(np.random.default_rng(0), "green").save(tmp_path / "green.png")
+    assert "refuse" not in output(capsys, "data", "inspect", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,18 @@ def test_a_run_is_the_same_without_its_recorder(folder, config, monkeypatch):
     assert run.metrics.read_bytes() == (folder.parent / "metrics.csv").read_bytes()
 
 
+def test_chunks_of_the_gradient_cache_are_recorded_as_one_batch(config):
+    run, _ = train(replace(config, name="chunks", epochs=1, gradcache=48))
+    logged = {row["step"]: row for row in rows(run.metrics)}
+    found = rows(run.recording / "measures.csv")
+    assert [row["step"] for row in found] == moments(5)
+    for row in found:
+        # batch normalisation sees a chunk in each of the two passes, the same one
+        assert row["loss"] == pytest.approx(logged[row["step"]]["loss"], rel=1e-5)
+    with np.load(run.recording / "views.npz") as views:
+        assert len(views["pairs"]) == PAIRS
+
+
 def test_a_resumed_run_repeats_what_came_after_its_checkpoint(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "report")
     recorder = Recorder(tmp_path / "report")

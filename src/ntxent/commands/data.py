@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from ntxent.simclr import AugmentationConfig, DataConfig
+from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(options: Any) -> int:
     from ntxent.simclr.data.inspection import inspect
 
     config = replace(options.data, source=options.path)
-    source, found = inspect(config)
+    source, found = inspect(config, _largest_size(options))
     if plot is not None:
         from ntxent.simclr.augmentation import TwoViews
         from ntxent.simclr.contact_sheet import contact_sheet
@@ -45,6 +45,15 @@ def run(options: Any) -> int:
     else:
         _show(found, config, options.plot)
     return 0
+
+
+def _largest_size(options: Any) -> int:
+    """That of ``ntxent train`` on this machine, for the same options."""
+    from ntxent.simclr.left_open import largest_size
+    from ntxent.simclr.trainer import accelerator_of
+
+    config = TrainConfig(augmentation=options.augmentation)
+    return largest_size(accelerator_of(config), config, ("data.image_size",))
 
 
 def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
@@ -75,9 +84,10 @@ def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
     for entry in found["skipped"]:
         console.print(f"left out  {entry['file']}: {entry['reason']}", soft_wrap=True)
     if not found["usable"]:
-        console.print(
-            f"training would refuse this: more files are left out than the share "
-            f"{config.max_skipped:g} of --data.max_skipped"
+        many = (
+            f"more files are left out than the share {config.max_skipped:g} of --data.max_skipped"
         )
+        few = "it needs at least 3 images, two to learn from and one held out"
+        console.print(f"training would refuse this: {many if found['skipped'] else few}")
     if plot is not None:
         console.print(f"images and their views drawn to {plot}", soft_wrap=True)

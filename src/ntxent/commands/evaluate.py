@@ -70,6 +70,12 @@ def _show(result: dict[str, Any], console: Console) -> None:
     if "evaluation" in result:
         console.print(accuracies(result["evaluation"], intervals=True))
         _confusion(result, console)
+    else:
+        console.print(
+            "no labels, so no accuracies: what follows compares views; images in one sub-folder a "
+            "class, given with --data.source, add probes and confusions",
+            soft_wrap=True,
+        )
     if "finetuning" in result:
         tuned = result["finetuning"]
         title = f"Fine-tuned on {tuned['labels']} labels, accuracy, %, and its 95 % interval"
@@ -80,6 +86,7 @@ def _show(result: dict[str, Any], console: Console) -> None:
         console.print(table)
     views = result["views"]
     if views is None:
+        console.print("one held-out image: there is no other to tell its views from; add images")
         return
     title = f"Two views of {views['images']} held-out images, without labels"
     table = Table(title=title, title_justify="left", show_header=False)

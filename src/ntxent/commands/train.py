@@ -44,10 +44,11 @@ def run(options: Any, given: Any) -> int:
 
     from rich.console import Console
 
+    from ntxent.simclr.left_open import left_open
     from ntxent.simclr.tables import show
     from ntxent.simclr.training import train
 
-    result = train(config)
+    result = train(config, () if config.resume not in (None, "auto") else left_open(given))
     if result is not None:
         show(*result, Console())
     return 0

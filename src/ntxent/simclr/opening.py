@@ -1,5 +1,6 @@
 """Which run folder a configuration means, and whether it is begun or continued there."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ntxent.simclr.config import TrainConfig
+from ntxent.simclr.left_open import keep_chosen
 from ntxent.simclr.lock import locked
 from ntxent.simclr.run_folder import RunFolder
 from ntxent.simclr.stored import keep_config, kept_config, require_same
@@ -15,8 +17,12 @@ from ntxent.simclr.stored import keep_config, kept_config, require_same
 __all__ = ["find_run", "open_run"]
 
 
-def find_run(config: TrainConfig) -> tuple[TrainConfig, RunFolder]:
-    """The configuration with its name, and the folder it means; nothing is written.
+def find_run(
+    config: TrainConfig, left_open: Collection[str] = ()
+) -> tuple[TrainConfig, RunFolder, Collection[str]]:
+    """The configuration with its name, the folder it means, and what is still to be chosen.
+
+    Nothing is written. A run that is continued keeps what was chosen for it, on any machine.
 
     Raises:
         FileNotFoundError: the run to resume is not there.
@@ -24,12 +30,12 @@ def find_run(config: TrainConfig) -> tuple[TrainConfig, RunFolder]:
     """
     if config.resume is None:
         name = _default_name(config) if config.name is None else config.name
-        return replace(config, name=name), RunFolder(Path(config.folder) / name)
+        return replace(config, name=name), RunFolder(Path(config.folder) / name), left_open
     if config.resume != "auto":
         run = RunFolder(Path(config.resume))
         kept = kept_config(run)
         require_same(kept, config, run)
-        return replace(config, name=kept.name), run
+        return replace(config, name=kept.name), run, ()
     if config.name is None:
         raise ValueError(
             "resume: received 'auto' without a name, expected --name as well, by which the same "
@@ -37,8 +43,11 @@ def find_run(config: TrainConfig) -> tuple[TrainConfig, RunFolder]:
         )
     run = RunFolder(Path(config.folder) / config.name)
     if run.config.exists():
-        require_same(kept_config(run), config, run)
-    return config, run
+        kept = kept_config(run)
+        config = keep_chosen(config, kept, left_open)
+        require_same(kept, config, run)
+        left_open = ()
+    return config, run, left_open
 
 
 def open_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | None:

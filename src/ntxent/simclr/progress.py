@@ -1,6 +1,10 @@
-"""The health of the loss while it trains: a live line on a terminal, a few plain ones elsewhere."""
+"""The health of the loss while it trains: a live line on a terminal, a few plain ones elsewhere.
+
+And how long it will take, before anybody has waited for long.
+"""
 
 from collections.abc import Iterable, Mapping
+from time import perf_counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -16,9 +20,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["LiveHealth", "PlainHealth", "health_line"]
+__all__ = ["Forecast", "LiveHealth", "PlainHealth", "duration", "health_line"]
 
 PLAIN_LINES = 10
+
+# The forecast: seconds and steps it looks at, and from how many seconds on it is worth a line, and
+# a remedy.
+LOOK, LOOK_STEPS = 5.0, 2
+WORTH_TELLING, LONG = 60.0, 600.0
 
 
 def health_line(metrics: Mapping[str, Any]) -> str:
@@ -53,11 +62,15 @@ class LiveHealth(Callback):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
+            # Steps without a GPU may take longer than the 30 s over which speed is measured.
+            speed_estimate_period=600,
         )
         self.task = TaskID(0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.task = self.bar.add_task("training", total=trainer.estimated_stepping_batches)
+        self.task = self.bar.add_task(
+            "training", total=trainer.estimated_stepping_batches, completed=trainer.global_step
+        )
         self.bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
@@ -82,3 +95,45 @@ class PlainHealth(Callback):
         if done * PLAIN_LINES // epochs > (done - 1) * PLAIN_LINES // epochs:
             line = f"epoch {done}/{epochs}  {health_line(trainer.logged_metrics)}"
             self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """In the words of somebody who waits.
+
+    >>> duration(100), duration(12_000)
+    ('2 min', '3 h 20 min')
+    """
+    hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+class Forecast(Callback):
+    """One line, after the first steps of a training that will take minutes.
+
+    The first step, in which libraries load and memory is laid out, does not count.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.first: tuple[int, float] | None = None
+        self.told = False
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        step, now = trainer.global_step, perf_counter()
+        if self.first is None:
+            self.first = step, now
+        steps, spent = step - self.first[0], now - self.first[1]
+        if self.told or steps < LOOK_STEPS or spent < LOOK:
+            return
+        self.told = True
+        total = int(trainer.estimated_stepping_batches)
+        left = (total - step) * spent / steps
+        if left < WORTH_TELLING:
+            return
+        line = f"about {duration(left)} left, after {step} of {total} steps"
+        if left >= LONG:
+            line += (
+                "; Ctrl-C stops and keeps what is done, and --epochs, --data.image_size and "
+                "--model.encoder make a run shorter"
+            )
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -52,22 +52,24 @@ class Recorder(Callback):
     """Looks at what the head received and returned in the steps that :func:`moments` names.
 
     The module has ``views``, ``head`` and ``config.temperature``; a batch of N images makes the 2N
-    rows that the head sees, first views first. In all other steps nothing is done. Of several
-    processes the first one records, its own share of the batch alone.
+    rows that the head sees, first views first, in one call or in chunks. In all other steps nothing
+    is done. Several processes bring their rows together: what is measured is the whole batch, and
+    the first process writes it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started = 0.0
         self.due: list[int] = []
-        self.seen: dict[str, Any] = {}
+        self.pairs: tuple[Tensor, ...] = ()
+        self.rows: list[tuple[Tensor, Tensor]] = []
         self.hooks: list[Any] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.due = moments(int(trainer.estimated_stepping_batches))
+        self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
         if trainer.is_global_zero:
             self.folder.mkdir(exist_ok=True)
-            self.due = moments(int(trainer.estimated_stepping_batches))
-            self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
             self.started = perf_counter() - self._resume(trainer.global_step)
 
     def _resume(self, step: int) -> float:
@@ -95,33 +97,44 @@ class Recorder(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        self.seen = {}
+        self.pairs, self.rows = (), []
         if trainer.global_step in self.due and not self.hooks:
-            for name in ("views", "head"):
-                self.hooks.append(getattr(pl_module, name).register_forward_hook(self._see(name)))
+            self.hooks = [
+                pl_module.views.register_forward_hook(self._see_views),
+                pl_module.head.register_forward_hook(self._see_rows),
+            ]
 
-    def _see(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, received: tuple[Tensor, ...], returned: Any) -> None:
-            self.seen[name] = (received[0], returned)
+    def _see_views(self, module: nn.Module, images: Any, views: tuple[Tensor, ...]) -> None:
+        self.pairs = views
 
-        return hook
+    def _see_rows(self, module: nn.Module, features: tuple[Tensor, ...], rows: Tensor) -> None:
+        self.rows.append((features[0].detach().float(), rows.detach().float()))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         while self.hooks:
             self.hooks.pop().remove()
-        if "head" not in self.seen:
+        if not self.rows:
             return
-        with _one_thread():
-            self._record(trainer, pl_module.config.temperature, len(batch))
+        # The gradient cache embeds all rows, and then all of them again.
+        features, embeddings = (
+            torch.cat(part)[: 2 * len(batch)] for part in zip(*self.rows, strict=True)
+        )
+        self.rows = []
+        if len(embeddings) < 2 * len(batch):
+            return
+        if trainer.world_size > 1:
+            features, embeddings = (_of_all(pl_module, rows) for rows in (features, embeddings))
+        if trainer.is_global_zero and embeddings.isfinite().all():
+            with _one_thread():
+                self._record(trainer, pl_module.config.temperature, features, embeddings)
 
-    def _record(self, trainer: Trainer, temperature: float, size: int) -> None:
+    def _record(
+        self, trainer: Trainer, temperature: float, features: Tensor, embeddings: Tensor
+    ) -> None:
         step = trainer.global_step - 1
-        features, embeddings = (rows.detach().float() for rows in self.seen["head"])
-        if len(embeddings) < 2 * size or not embeddings.isfinite().all():
-            return
-        z1, z2 = embeddings[:size], embeddings[size : 2 * size]
+        z1, z2 = embeddings.chunk(2)
         row = {
             "step": step,
             "epoch": trainer.current_epoch,
@@ -131,14 +144,20 @@ class Recorder(Callback):
         _append(self.folder / "measures.csv", row)
         if step in (self.due[0], self.middle, self.due[-1]):
             self._keep_histogram(step, z1, z2)
-        if not (self.folder / "views.npz").exists() and "views" in self.seen:
-            _keep_views(self.folder / "views.npz", self.seen["views"][1])
+        if not (self.folder / "views.npz").exists() and self.pairs:
+            _keep_views(self.folder / "views.npz", self.pairs)
 
     def _keep_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
         path = self.folder / "similarities.json"
         kept = json.loads(path.read_text()) if path.exists() else []
         kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**14)._asdict()})
         path.write_text(json.dumps(kept))
+
+
+def _of_all(module: LightningModule, rows: Tensor) -> Tensor:
+    """First views of every process, then second views, from the rows of each."""
+    gathered = cast(Tensor, module.all_gather(rows))
+    return torch.cat([view for half in gathered.chunk(2, dim=1) for view in half])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ntxent.simclr.left_open import MORE
 from ntxent.simclr.run_folder import RunFolder
 
 __all__ = ["accuracies", "show"]
@@ -33,10 +34,20 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
         f"  report   {shlex.quote(str(run.report))}\n"
         f"  curves   tensorboard --logdir {folder}\n"
         f"  again    ntxent train --config {config} --name another",
+        *_longer(summary, config),
+        sep="\n",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
+
+
+def _longer(summary: Mapping[str, Any], config: str) -> list[str]:
+    """For a run that was short because there is no GPU."""
+    epochs = summary.get("chosen", {}).get("epochs")
+    if epochs is None:
+        return []
+    return [f"  longer   ntxent train --config {config} --name longer --epochs {MORE * epochs}"]
 
 
 def accuracies(

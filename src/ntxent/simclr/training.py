@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
@@ -22,6 +22,7 @@ from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
 from ntxent.simclr.evaluate import Evaluation, Score
 from ntxent.simclr.export import write_onnx, write_safetensors
 from ntxent.simclr.features import RawPixels, describe, describe_all
+from ntxent.simclr.left_open import changed, choose, largest_size, told
 from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
 from ntxent.simclr.metrics_file import MetricsFile
 from ntxent.simclr.module import COLUMNS, SimCLR
@@ -29,7 +30,7 @@ from ntxent.simclr.online_knn import OnlineKNN
 from ntxent.simclr.opening import find_run, open_run
 from ntxent.simclr.order import share_of
 from ntxent.simclr.processes import Processes, joined
-from ntxent.simclr.progress import LiveHealth, PlainHealth
+from ntxent.simclr.progress import Forecast, LiveHealth, PlainHealth
 from ntxent.simclr.randomness import seed_all
 from ntxent.simclr.recording import Recorder, record_samples
 from ntxent.simclr.run_folder import RunFolder, atomic
@@ -40,11 +41,18 @@ from ntxent.simclr.trainer import accelerator_of, make_trainer, quiet_lightning
 __all__ = ["train"]
 
 
-def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
+def train(
+    config: TrainConfig, left_open: Collection[str] = ()
+) -> tuple[RunFolder, dict[str, Any]] | None:
     """Train SimCLR without labels, evaluate the encoder, and write the run folder.
 
     On the CPU, the same configuration gives the same loss bit for bit, whether the run was
     interrupted and resumed or not. What can be refused is refused before the run folder is made.
+
+    Args:
+        config: Every option.
+        left_open: Dotted names of the options that nobody chose; :mod:`ntxent.simclr.left_open`
+            may. What it chooses is kept and told.
 
     Returns:
         The run folder, and the content of its ``summary.json``; None in all but the first of
@@ -65,12 +73,19 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     with ExitStack() as stack:
         stop = stack.enter_context(stoppable())
         processes = stack.enter_context(joined(accelerator))
-        config, run = processes.ask_first(partial(_find, config, processes))
+        config, run, left_open = processes.ask_first(partial(_find, config, left_open, processes))
         if config.resume is not None and run.summary.exists():
             return (run, json.loads(run.summary.read_text())) if processes.first else None
 
         seed_all(config.seed)
-        data = ImageData(config.data, config.batch_size)
+        largest = largest_size(accelerator, config, left_open)
+        data = ImageData(config.data, batch_size=1, largest_size=largest)
+        images = len(data.train), data.shape
+        chosen = choose(config, left_open, accelerator, *images, processes.size)
+        line = told(config, chosen)
+        config = changed(config, chosen)
+        processes.ask_first(partial(share_of, config.batch_size, processes.size))
+        data.batch_size = config.batch_size
         evaluation = Evaluation.of(data, config.evaluation)
         online = OnlineKNN.of(data, config.evaluation)
         model = SimCLR(config, data.shape)
@@ -83,6 +98,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         with _explained(run, checkpoints, stop, processes):
             if processes.first:
                 _record(run, data)
+                if line is not None:
+                    Console(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
             watchers = [] if online is None else [online]
             device = _fit(config, run, model, data, accelerator, processes, checkpoints, watchers)
             if not processes.first:
@@ -107,6 +124,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             seconds["total"] = sum(seconds.values())
             warnings = model.monitor.warnings
             summary = summarise(config, run.metrics, seconds, device, scores, warnings)
+            if chosen:
+                summary["chosen"] = chosen
             if online is not None:
                 summary["knn"] = online.history
             with atomic(run.summary) as path:
@@ -127,10 +146,13 @@ def _record(run: RunFolder, data: ImageData) -> None:
             path.write_text(skipped_csv(data))
 
 
-def _find(config: TrainConfig, processes: Processes) -> tuple[TrainConfig, RunFolder]:
-    share_of(config.batch_size, processes.size)
+def _find(
+    config: TrainConfig, left_open: Collection[str], processes: Processes
+) -> tuple[TrainConfig, RunFolder, Collection[str]]:
+    if "batch_size" not in left_open:
+        share_of(config.batch_size, processes.size)
     require_loggers(config)
-    return find_run(config)
+    return find_run(config, left_open)
 
 
 def _fit(
@@ -146,13 +168,13 @@ def _fit(
     """Train from the start or from the checkpoint to the end, and say on which device."""
     if processes.size > 1 and config.sync_batchnorm:
         synchronise(model, accelerator)
-    callbacks: list[Callback] = [checkpoints, *watchers]
+    callbacks: list[Callback] = [checkpoints, *watchers, Recorder(run.recording)]
     loggers: list[Logger] = []
     if checkpoints.metrics is not None:
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
         health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
-        callbacks += [health, checkpoints.metrics, Recorder(run.recording)]
+        callbacks += [health, Forecast(console), checkpoints.metrics]
         loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
     with quiet_lightning():
         trainer = make_trainer(config, accelerator, processes, callbacks, loggers)

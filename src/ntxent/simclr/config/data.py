@@ -29,7 +29,7 @@ class DataConfig:
     the data has no test part of its own."""
     image_size: int | None = None
     """Side of the square, pixels, that the middle of each image of a folder is scaled to; by
-    default the median of the shorter sides, at most 96."""
+    default the median of the shorter sides, at most 96, without a GPU 64."""
     max_skipped: float = 0.1
     """Largest share of a folder's files that may be no usable images; they are listed in the run
     folder, and more of them are an error."""

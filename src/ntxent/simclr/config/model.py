@@ -20,7 +20,7 @@ class ModelConfig:
     """Further arguments of the encoder, for timm ({"pretrained": true}) or for your own class."""
     stem: Literal["auto", "imagenet", "cifar"] = "auto"
     """First layers of a ResNet: cifar is a 3x3 convolution without stride or pooling; auto takes
-    it for views of at most 64 pixels."""
+    it for views of at most 64 pixels, on a GPU."""
     width: int = 32
     """Channels of the first convolution of digits, which has 4 times as many features."""
     hidden_dim: int = 256

@@ -31,9 +31,10 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order of the data and the augmentation."""
     epochs: int = 60
-    """Passes over the training images."""
+    """Passes over the training images; fewer without a GPU, if left open (docs/images.md)."""
     batch_size: int = 256
-    """Positive pairs in a batch, N; an incomplete last batch is left out, as limits depend on N."""
+    """Positive pairs in a batch, N; an incomplete last batch is left out, as limits depend on N.
+    Smaller without a GPU or with few images, if left open."""
     temperature: float = 0.5
     """Temperature of the loss."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -3,9 +3,10 @@
 from ntxent.simclr.data.images import Images, MemoryImages, Shape, is_tiny, to_unit
 from ntxent.simclr.data.module import ImageData
 from ntxent.simclr.data.record import data_record, skipped_csv
-from ntxent.simclr.data.source import Skipped, Source, open_source
+from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, Source, open_source
 
 __all__ = [
+    "LARGEST_SIZE",
     "ImageData",
     "Images",
     "MemoryImages",

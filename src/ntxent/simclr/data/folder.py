@@ -18,13 +18,12 @@ from torch import Tensor
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.decoding import header, read_square
 from ntxent.simclr.data.images import MEGABYTE, Images, Labels, MemoryImages
-from ntxent.simclr.data.source import Skipped, Source
+from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, Source
 
 __all__ = ["FileImages", "Scan", "open_folder", "scan_folder"]
 
 # Folders of a data set that has its own held-out part; the first that is there is taken.
 HELD_OUT_FOLDERS = ("val", "valid", "validation", "test")
-LARGEST_DEFAULT_SIZE = 96
 
 T = TypeVar("T")
 
@@ -59,7 +58,7 @@ def scan_folder(root: Path) -> Scan:
     return scan
 
 
-def open_folder(root: Path, config: DataConfig) -> Source:
+def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
     """The images under ``root``; its folders train and val (or test), where it has both, are kept
     apart, and below them the first level of sub-folders names the classes.
 
@@ -68,11 +67,11 @@ def open_folder(root: Path, config: DataConfig) -> Source:
     """
     held_out = [root / name for name in HELD_OUT_FOLDERS if (root / name).is_dir()]
     if not (root / "train").is_dir() or not held_out:
-        return _open(scan_folder(root), config)
-    train = _open(scan_folder(root / "train"), config)
+        return _open(scan_folder(root), config, largest_size)
+    train = _open(scan_folder(root / "train"), config, largest_size)
     # Both parts are brought to one size.
     same = replace(config, image_size=train.train.shape[-1])
-    test = _open(scan_folder(held_out[0]), same)
+    test = _open(scan_folder(held_out[0]), same, largest_size)
     skipped = [
         Skipped(str(Path(folder.name, file)), reason)
         for folder, part in ((root / "train", train), (held_out[0], test))
@@ -103,11 +102,11 @@ def _relabelled(test: Source, classes: Sequence[str], folder: Path) -> Images:
     return test.train
 
 
-def _open(scan: Scan, config: DataConfig) -> Source:
+def _open(scan: Scan, config: DataConfig, largest_size: int) -> Source:
     total = len(scan.files) + len(scan.skipped)
     if not total:
         raise ValueError(f"data.source: the folder {scan.root} has no files; put images there")
-    size = config.image_size or _default_size(scan.sizes)
+    size = config.image_size or _default_size(scan.sizes, largest_size)
     usable = []
     for index, (file, sides) in enumerate(zip(scan.files, scan.sizes, strict=True)):
         if 2 * min(sides) < size:
@@ -129,10 +128,10 @@ def _open(scan: Scan, config: DataConfig) -> Source:
     return Source(images, None, classes, names, skipped=scan.skipped)
 
 
-def _default_size(sizes: list[tuple[int, int]]) -> int:
+def _default_size(sizes: list[tuple[int, int]], largest: int) -> int:
     if not sizes:
-        return LARGEST_DEFAULT_SIZE
-    return max(4, min(LARGEST_DEFAULT_SIZE, median_low([min(sides) for sides in sizes])))
+        return largest
+    return max(4, min(largest, median_low([min(sides) for sides in sizes])))
 
 
 def _classes(files: list[Path]) -> tuple[Labels | None, list[str]]:

@@ -13,20 +13,21 @@ import torch
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.folder import FileImages, scan_folder
 from ntxent.simclr.data.images import Images, to_unit
-from ntxent.simclr.data.source import Source, open_source
+from ntxent.simclr.data.source import LARGEST_SIZE, Source, open_source
 
 __all__ = ["inspect"]
 
 BATCH = 256
+LEAST = 3  # images: two to learn from, one held out
 
 
-def inspect(config: DataConfig) -> tuple[Source, dict[str, Any]]:
+def inspect(config: DataConfig, largest_size: int = LARGEST_SIZE) -> tuple[Source, dict[str, Any]]:
     """The source, and as plain JSON values its counts, sizes, classes, pixels and unusable files.
 
     Every image is decoded, so that every damaged file is found.
     """
     # All unusable files are to be listed here, however many: only training refuses them.
-    source = open_source(replace(config, max_skipped=1 - 1e-9))
+    source = open_source(replace(config, max_skipped=1 - 1e-9), largest_size)
     parts = {"train": source.train, "test": source.test}
     present = {name: images for name, images in parts.items() if images is not None}
     pixels = _pixels(source.train)
@@ -37,6 +38,7 @@ def inspect(config: DataConfig) -> tuple[Source, dict[str, Any]]:
         for entry in images.skipped()
     ]
     skipped = [*source.skipped, *late]
+    least = LEAST if source.test is None else LEAST - 1
     total = sum(map(len, present.values())) + len(source.skipped)
     return source, {
         "source": config.source,
@@ -48,7 +50,7 @@ def inspect(config: DataConfig) -> tuple[Source, dict[str, Any]]:
         },
         "pixels": pixels,
         "skipped": [entry._asdict() for entry in skipped],
-        "usable": len(skipped) <= config.max_skipped * total,
+        "usable": len(skipped) <= config.max_skipped * total and len(source.train) >= least,
     }
 
 

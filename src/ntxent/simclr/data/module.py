@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.folder import FileImages
 from ntxent.simclr.data.images import Images, MemoryImages, Shape, to_unit
-from ntxent.simclr.data.source import Skipped, open_source
+from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, open_source
 from ntxent.simclr.order import ResumableLoader, ShuffledBatches
 
 __all__ = ["ImageData"]
@@ -42,10 +42,12 @@ class ImageData(LightningDataModule):
             class without an image on one side.
     """
 
-    def __init__(self, config: DataConfig, batch_size: int) -> None:
+    def __init__(
+        self, config: DataConfig, batch_size: int, largest_size: int = LARGEST_SIZE
+    ) -> None:
         super().__init__()
-        self.config, self.batch_size = config, batch_size
-        self.source = open_source(config)
+        self.config = config
+        self.source = open_source(config, largest_size)
         self.classes = self.source.classes
         self.train, self.test = self._split()
         self.labelled = _labelled(self.train)
@@ -55,12 +57,27 @@ class ImageData(LightningDataModule):
                 f"data.source: received held-out images of shape {list(self.test.shape)}, "
                 f"expected {list(self.shape)}, that of the training images"
             )
-        if batch_size > len(self.train):
+        self.batch_size = batch_size
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a training batch; setting it to more than there are is a ``ValueError``."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        there = len(self.train)
+        if size > there and there < 2:
             raise ValueError(
-                f"batch_size: received {batch_size}, expected at most {len(self.train)}, the "
-                f"training images that remain with data.held_out {config.held_out}; make either "
-                "of them smaller"
+                f"data.source: received {there} image to learn from, with {len(self.test)} held "
+                "out, expected at least 2: one pair has nothing to be contrasted with; add images"
             )
+        if size > there:
+            raise ValueError(
+                f"batch_size: received {size}, expected at most {there}, the training images that "
+                f"remain with data.held_out {self.config.held_out}; make either of them smaller"
+            )
+        self._batch_size = size
 
     def _split(self) -> tuple[Images, Images]:
         images = self.source.train
@@ -69,8 +86,8 @@ class ImageData(LightningDataModule):
         share, labels = self.config.held_out, images.labels
         if len(images) < 2:
             raise ValueError(
-                "data.source: received 1 image, expected at least 2: "
-                "one to learn from, one held out"
+                "data.source: received 1 image, expected at least 3: two to learn from, one held "
+                "out; add images"
             )
         try:
             train, test = train_test_split(

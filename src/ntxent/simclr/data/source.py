@@ -10,7 +10,10 @@ from typing import NamedTuple
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.images import Images
 
-__all__ = ["Skipped", "Source", "open_source"]
+__all__ = ["LARGEST_SIZE", "Skipped", "Source", "open_source"]
+
+# Pixels a side that the images of a folder get at most, where nobody says how many.
+LARGEST_SIZE = 96
 
 
 class Skipped(NamedTuple):
@@ -40,8 +43,12 @@ class Source:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def open_source(config: DataConfig) -> Source:
+def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
     """The source that ``config.source`` names.
+
+    Args:
+        config: The choices.
+        largest_size: Largest side of a folder's images without ``config.image_size``, pixels.
 
     Raises:
         ValueError: the name is unknown, or the images cannot be used; the message says why.
@@ -52,7 +59,7 @@ def open_source(config: DataConfig) -> Source:
             f"data.labels: received {config.labels!r} for {config.source}, expected auto or none; "
             "a file of labels goes with an .npy file of images"
         )
-    source = _opened(config)
+    source = _opened(config, largest_size)
     if config.labels == "none":
         source.train.labels = None
         if source.test is not None:
@@ -61,7 +68,7 @@ def open_source(config: DataConfig) -> Source:
     return source
 
 
-def _opened(config: DataConfig) -> Source:
+def _opened(config: DataConfig, largest_size: int) -> Source:
     name, path = config.source, Path(config.source).expanduser()
     if name in ("digits", "cifar10", "cifar100", "stl10"):
         from ntxent.simclr.data.published import PUBLISHED
@@ -70,7 +77,7 @@ def _opened(config: DataConfig) -> Source:
     if path.is_dir():
         from ntxent.simclr.data.folder import open_folder
 
-        return open_folder(path, config)
+        return open_folder(path, config, largest_size)
     if path.suffix in (".npz", ".npy"):
         from ntxent.simclr.data.arrays import open_arrays
 
