@@ -46,10 +46,13 @@ class Process:
             if seconds is not None:
                 self.seconds[which].append(seconds)
 
-    def close(self) -> Row:
+    def end(self) -> None:
         if not self.error:
             self._pipe.send("")
         self._process.join()
+
+    def close(self) -> Row:
+        self.end()
         if self.error:
             return self._row | {"error": self.error}
         times: Row = {}

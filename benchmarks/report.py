@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from benchmarks.environment import describe
+from benchmarks.largest import LIMIT_GIB
 from benchmarks.measure import Row
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -51,6 +52,29 @@ def time_table(rows: list[Row], family: str) -> list[str]:
             f"| {ratios[0]} | {ratios[1]} | {row['peak_mb']:,.1f} |"
         )
     return lines
+
+
+def largest_table(found: list[Row]) -> list[str]:
+    lines = [
+        "| loss function | fits, N | does not, N | extrapolated, N | a step there |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in found:
+        tried = (f"{row[key]:,}" if key in row else "" for key in ("fits_n", "fails_n"))
+        rounded = float(f"{row['extrapolated_n']:.2g}")
+        lines.append(
+            f"| {row['contender']} | {' | '.join(tried)} | {rounded:,.0f} "
+            f"| {duration(row['seconds'])} |"
+        )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(8.2), duration(46800)
+    ('8 s', '13 h')
+    """
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:,.0f} h"
 
 
 def memory_slope(rows: list[Row]) -> float:
@@ -107,6 +131,16 @@ def main() -> int:
         "",
         f"Our peak memory grows as N to the power {memory_slope(rows):.2f} between the two largest "
         "sizes.",
+        "",
+        "### Largest batch",
+        "",
+        f"One step forward and backward within {LIMIT_GIB:g} GiB beyond libraries and embeddings,",
+        "d = 128: the largest N that was seen to fit, the smallest that was not, and what the last",
+        "measured peak extrapolates to, by N where rows alone are kept, by N² where a matrix is,",
+        "by N³ for pytorch-metric-learning; the time of a step there grows with N². By",
+        f"`python -m benchmarks.largest {source} --write`.",
+        "",
+        *largest_table(content.get("largest", [])),
         "",
         "## InfoNCE, one way",
         "",

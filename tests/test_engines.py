@@ -129,7 +129,23 @@ def test_opcheck(k, both_ways, engine):
     nll, logit, kept = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
     detached = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments[:-1]]
     backward = (torch.ones_like(nll), torch.ones_like(nll), *detached, nll, logit, kept, engine)
-    torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, backward)
+    for wants_dy in (True, False):
+        arguments = (*backward, wants_dy)
+        torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, arguments)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("k", [40, 2100])
+def test_a_gradient_of_the_candidates_that_nobody_wants(k, engine):
+    x, y, *labels = problem(600, k, 5)
+    arguments = x, y, torch.tensor(2.0, dtype=torch.float64), *labels
+    run = engines.get(engine)
+    sums = run.forward(*arguments)
+    upstream = torch.linspace(-1, 2, 1200, dtype=torch.float64).view(2, -1)
+    whole, _ = run.backward(*upstream, *arguments, *sums)
+    dx, dy = run.backward(*upstream, *arguments, *sums, wants_dy=False)
+    assert torch.equal(dx, whole)
+    assert dy.shape == (0,)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -144,6 +160,19 @@ def test_rows_without_candidates(engine):
     expected = torch.zeros(4, 4)
     expected[0, 1] = expected[1, 0] = 4.0  # scale, once as anchor and once as target
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("rows", [100, 300, 1000])
+@pytest.mark.parametrize("order", ["ascending", "descending", "cyclic"])
+def test_ids_in_order_exclude_the_same_pairs(order, rows, engine):
+    """An engine may pass over parts of a block whose ranges of ids are apart."""
+    x, _, _, _, target = problem(rows, None, 5)
+    ids = torch.arange(rows) // 3
+    ids = {"ascending": ids, "descending": ids.flip(0), "cyclic": torch.arange(rows) % 7}[order]
+    scale = torch.tensor(2.0, dtype=torch.float64)
+    ours = contrast(x, None, scale, x_ids=ids, target=target, engine=engine)
+    torch.testing.assert_close(ours, naive(x, None, scale, ids, None, target))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

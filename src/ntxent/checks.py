@@ -63,12 +63,15 @@ def check_together(names: str, tensors: Sequence[Tensor], same_shape: bool = Tru
 
 
 def check_finite_rows(names: Sequence[str], norm: Tensor, normalize: bool) -> None:
-    """Norms of rows interleaved from the tensors ``names``: finite, and not 0 where divided by."""
+    """Norms ``[M, 1]`` of rows interleaved from the tensors ``names``: finite, and not 0 where
+    divided by.
+    """
     if not len(norm):  # a rank may be left without samples
         return
     shortest, longest = (float(end) for end in torch.aminmax(norm.detach()))  # NaN if any norm is
     if longest < math.inf and (shortest > 0 or not normalize):
         return
+    norm = norm.flatten()
     bad = ~norm.isfinite() | (norm == 0 if normalize else False)
     first = int(bad.nonzero()[0, 0])
     what = "zero norm" if norm[first] == 0 else "a non-finite value or norm"

@@ -7,6 +7,7 @@ loss and gradient near zero, where a log-softmax rounds both to 0.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypedDict, overload
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import softplus
 from typing_extensions import Unpack
 
 from ntxent import engines
+from ntxent.autograd import eager
 from ntxent.checks import (
     check_choice,
     check_embeddings,
@@ -118,11 +120,11 @@ class _Call:
     def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
         """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
         if self.normalize:
-            z, norm = _UnitRows.apply(z, self.row_dtype)
+            z, norm = _unit_rows(z, self.row_dtype)
         elif self.check_values:
             norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
         if self.check_values:
-            check_finite_rows(names, norm[:, 0], self.normalize)
+            check_finite_rows(names, norm, self.normalize)
         return z
 
     def agree(
@@ -161,6 +163,11 @@ class _Call:
         return self.batch.contrast(
             x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
         )
+
+    @property
+    def by_anchor(self) -> bool:
+        """Whether the order of the anchors matters to :meth:`reduce`."""
+        return self.reduction == "none" or self.weights is not None
 
     def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
         """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
@@ -271,10 +278,9 @@ def nt_xent_loss(
         if batch.samples < 2:
             raise ValueError(_too_small(names, v, batch.samples, d))
 
-        anchor = torch.arange(n * v, device=z.device)
-        sample = batch.first + anchor // v
+        plain = type(z) is Tensor and not torch.compiler.is_compiling()
+        sample, target = (_labels if plain else _labels.__wrapped__)(n, v, batch.first, z.device)
         group = sample if ids is None else ids.long().repeat_interleave(v)
-        target = anchor - anchor % v + (anchor + 1) % v
         nll, logit = call.contrast(z, None, x_ids=group, target=target)
 
         if v == 2:
@@ -290,7 +296,8 @@ def nt_xent_loss(
             loss = loss - gap.mean(1)
             positive = logits.mean(1)
 
-        loss = loss.view(n, v).T.flatten()
+        if call.by_anchor or return_stats:
+            loss = loss.view(n, v).T.flatten()
         reduced = call.reduce(loss)
         if not return_stats:
             return reduced
@@ -525,16 +532,20 @@ class _UnitRows(torch.autograd.Function):
     ) -> None:
         unit, norm = output
         ctx.mark_non_differentiable(norm)
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(unit, norm)
         ctx.dtype = inputs[0].dtype
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor, None]:
         unit, norm = ctx.saved_tensors
-        with torch.autocast(unit.device.type, enabled=False):
-            along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
-        across: Tensor = torch.addcmul(grad, unit, along.unsqueeze(1), value=-1) / norm
+        along = (unit * grad).sum(1, keepdim=True)
+        along /= torch.linalg.vector_norm(unit, dim=1, keepdim=True).square()
+        across: Tensor = torch.addcmul(grad, unit, along, value=-1).div_(norm)
         return across.to(ctx.dtype), None
+
+
+_unit_rows = eager(_UnitRows)
 
 
 class _Gram(torch.autograd.Function):
@@ -621,6 +632,14 @@ def _stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[s
     if v < 2 or d == 0:
         raise ValueError(_too_small(names, v, n, d))
     return names, stacked
+
+
+@lru_cache(maxsize=8)
+def _labels(n: int, views: int, first: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each row its sample and its target, the next view; the same at every step."""
+    with torch.inference_mode(False):  # made under it, they could not be saved outside it
+        anchor = torch.arange(n * views, device=device)
+        return anchor // views + first, anchor.view(n, views).roll(-1, 1).flatten()
 
 
 def _too_small(names: Sequence[str], views: int, samples: int, d: int) -> str:

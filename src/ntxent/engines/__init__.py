@@ -16,11 +16,13 @@ tensor functions. With logits ``l_ik = scale * <x_i, y_k>`` and the candidates
     whatever spares ``backward`` work: the engine's own affair, of the shape that its
     ``kept_shape`` says, and of bounded size.
 
-``backward(grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept) -> (dx, dy)``
+``backward(grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept, wants_dy=True)
+-> (dx, dy)``
     must equal the vector-Jacobian product of ``nll`` and ``logit`` in ``x`` and ``y``. ``nll`` may
     be that of more candidates than this block has, which is how a batch in parts is
     differentiated: the probability of a candidate is exp(l_ik - logit_i - nll_i) in any case.
-    An empty ``kept`` means that nothing was.
+    An empty ``kept`` means that nothing was. Without ``wants_dy`` (a queue of negatives needs no
+    gradient) ``dy`` is empty.
 
 ``y=None`` with ``y_ids=None`` means self-similarity, ``y = x``; then ``dx`` is the whole gradient
 and ``dy`` is empty. Shapes: x ``[M, d]``, y ``[K, d]``, ids int64 ``[M]`` and ``[K]``, target int64

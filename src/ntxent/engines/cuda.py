@@ -17,10 +17,11 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return forward(*arguments)
 
 
-def _backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+def _backward(*arguments: Any, wants_dy: bool = True) -> tuple[Tensor, Tensor]:
     from ntxent.engines._triton.backward import backward
 
-    return backward(*arguments)
+    dx, dy = backward(*arguments)
+    return dx, dy if wants_dy else dx.new_empty(0)
 
 
 ENGINE = Engine(

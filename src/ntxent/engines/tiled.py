@@ -6,36 +6,29 @@ P_ik = exp(l_ik) / sum_k exp(l_ik) and upstream g the gradient is dX = scale * (
 G_ik = g_i P_ik, again symmetric: 2 M^2 d multiply-adds forward plus backward. A block that goes
 both ways shares its tiles between rows and columns in the same manner: 4 M K d.
 
-Two ways to keep the exponentials in range:
+The exponentials stay in range in one of two ways: where the block is *plain*, see ``_block.py``,
+one of them serves rows and columns; otherwise each row keeps a running maximum (online softmax),
+and a tile off the diagonal takes one for its rows and one for its columns.
 
-*plain*: where every |l_ik| <= B, exp(l_ik) itself neither overflows nor underflows, and one
-exponential serves rows and columns. B is a proof, not a guess: |l_ik| <= scale max|x| max|y|.
-*shifted*: otherwise each row keeps a running maximum (online softmax), and a tile off the diagonal
-takes one exponential for its rows and one for its columns.
-
-A block that is a single CPU tile, at most 4 MiB, is kept for the backward pass: its exponentials
-where plain, else its logits.
+A block of one tile is computed in ``_single.py``.
 """
 
 import math
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ntxent.engines import Engine, accumulation_dtype
+from ntxent.engines import Engine, _single
+from ntxent.engines._block import Block, Labels
 
 # Rows and columns of a tile. CPU: 4 MiB of float32 stays in the last-level cache. Between 128 and
 # 512 rows, 1024 and 8192 columns the time changes by 6 % (N = 4096, d = 128, 2 cores); of these,
 # more rows mean fewer parallel regions, which is what a busy machine punishes.
 _TILE = {"cpu": (512, 2048)}
 _TILE_ELSEWHERE = (4096, 4096)
-
-# nll = log(sum exp(l) * exp(-logit)) must not overflow: exp(2 B) * K below the largest float, for
-# K up to 1e8 candidates in float32 and any K in float64.
-_PLAIN_BOUND = {torch.float32: 35.0, torch.float64: 300.0}
 
 
 class _Tile(NamedTuple):
@@ -44,34 +37,6 @@ class _Tile(NamedTuple):
     mirrored: bool
     """Its columns are anchors too: a tile right of the diagonal of a symmetric block, or any tile
     of a block that goes both ways."""
-
-
-class _Labels:
-    """Integers, one a row, with the range of each chunk of rows where reading it is free.
-
-    Reading a value back would stall an accelerator, so only the CPU looks before it leaps;
-    elsewhere every range is unbounded and every tile is masked.
-    """
-
-    def __init__(self, values: Tensor, chunk: int) -> None:
-        self.values = values
-        self._chunk = chunk
-        self._ranges: tuple[list[int], list[int]] | None = None
-        if values.device.type == "cpu" and len(values) > chunk:
-            extremes = [torch.aminmax(part) for part in torch.split(values, chunk)]
-            self._ranges = [int(e.min) for e in extremes], [int(e.max) for e in extremes]
-
-    def may_meet(self, span: slice, low: float, high: float) -> bool:
-        """Whether a label of these rows can lie in [low, high]."""
-        own_low, own_high = self.range(span)
-        return own_low <= high and low <= own_high
-
-    def range(self, span: slice) -> tuple[float, float]:
-        if self._ranges is None:
-            return -math.inf, math.inf
-        chunks = slice(span.start // self._chunk, -(-span.stop // self._chunk))
-        lows, highs = self._ranges
-        return min(lows[chunks]), max(highs[chunks])
 
 
 class _Workspace(threading.local):
@@ -95,37 +60,13 @@ class _Workspace(threading.local):
 _WORKSPACE = _Workspace()
 
 
-class _Block:
-    """One similarity block: its tiles, their logits, and what they exclude."""
+class _Block(Block):
+    """A similarity block, its tiles and where they are computed."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        x_ids: Tensor,
-        y_ids: Tensor | None,
-        target: Tensor,
-    ) -> None:
-        self.dtype = accumulation_dtype(x.dtype)
-        self.symmetric = y is None
-        self.both_ways = y is not None and len(target) > len(x)
-        self.scale = scale.to(self.dtype)
-        self.x = x.to(self.dtype)
-        self.y = self.x if y is None else y.to(self.dtype)
-        self.plain = x.device.type == "cpu" and self._bound() <= _PLAIN_BOUND[self.dtype]
-        self.height, self.width = _TILE.get(x.device.type, _TILE_ELSEWHERE)
-        self.x_ids = _Labels(x_ids, self.height)
-        self.y_ids = self.x_ids if y_ids is None else _Labels(y_ids, self.height)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.height, self.width = _TILE.get(self.x.device.type, _TILE_ELSEWHERE)
         self._buffers = _WORKSPACE.buffers(self.x, self.height * self.width)
-
-    def _bound(self) -> float:
-        def longest(rows: Tensor) -> Tensor:
-            norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
-            return norms.amax()
-
-        x = longest(self.x)
-        return float(self.scale.abs() * x * (x if self.symmetric else longest(self.y)))
 
     def tiles(self) -> Iterator[_Tile]:
         """Tiles in a fixed order; every boundary but the last is a multiple of the height."""
@@ -147,12 +88,6 @@ class _Block:
         scaled = self.x[tile.rows] * self.scale
         return torch.mm(scaled, self.y[tile.columns].T, out=self.buffer(0, tile))
 
-    def exclude(self, values: Tensor, tile: _Tile, fill: float) -> None:
-        """Overwrite the pairs of equal ids."""
-        if self.x_ids.may_meet(tile.rows, *self.y_ids.range(tile.columns)):
-            x_ids, y_ids = self.x_ids.values[tile.rows], self.y_ids.values[tile.columns]
-            values.masked_fill_(x_ids[:, None] == y_ids, fill)
-
 
 class _Anchors:
     """The rows of one side of a block as anchors: sum of exp(l) and the target logit of each.
@@ -162,7 +97,7 @@ class _Anchors:
 
     def __init__(self, block: _Block, target: Tensor) -> None:
         self.plain = block.plain
-        self.targets = _Labels(target, block.height)
+        self.targets = Labels(target)
         self.logit = block.x.new_zeros(len(target))
         self.mantissa = block.x.new_zeros(len(target))
         # Finite, so that a row of excluded pairs gives exp(-inf - maximum) = 0 and not NaN.
@@ -199,6 +134,8 @@ def _forward(
     y_ids: Tensor | None,
     target: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if _single.fits(x, y):
+        return _single.forward(x, y, scale, x_ids, y_ids, target)
     block = _Block(x, y, scale, x_ids, y_ids, target)
     left = _Anchors(block, target[: len(x)])
     right = _Anchors(block, target[len(x) :]) if block.both_ways else left
@@ -210,33 +147,29 @@ def _forward(
             right.take_targets(columns, rows, logits.T)
         if block.plain:
             weights = logits.exp_()
-            block.exclude(weights, tile, 0.0)
+            block.exclude(weights, rows, columns, 0.0)
             left.mantissa[rows] += weights.sum(1)
             if mirrored:
                 right.mantissa[columns] += weights.sum(0)
         else:
-            block.exclude(logits, tile, -math.inf)
+            block.exclude(logits, rows, columns, -math.inf)
             left.add(rows, logits, 1, scratch=block.buffer(1, tile))
             if mirrored:
                 right.add(columns, logits, 0, scratch=block.buffer(1, tile))
-    kept = _kept_shape(x, y)
-    kept_logits = logits.clone() if kept != (0,) else block.x.new_empty(kept)
+    kept = block.x.new_empty(0)
     if block.both_ways:
         nll = torch.cat([left.nll(), right.nll()])
-        return nll, torch.cat([left.logit, right.logit]), kept_logits
-    return left.nll(), left.logit, kept_logits
+        return nll, torch.cat([left.logit, right.logit]), kept
+    return left.nll(), left.logit, kept
 
 
 def _kept_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
-    height, width = _TILE["cpu"]
-    rows, columns = len(x), len(x if y is None else y)
-    single = rows <= height and columns <= (height if y is None else width)
-    return (rows, columns) if x.device.type == "cpu" and single else (0,)
+    return (len(x), len(x if y is None else y)) if _single.fits(x, y) else (0,)
 
 
-def _inside(targets: _Labels, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
+def _inside(targets: Labels, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
     """Each row's target as a column of the tile and whether it is one; None where no row's is."""
-    if not targets.may_meet(rows, columns.start, columns.stop - 1):
+    if targets.meeting(rows, columns.start, columns.stop - 1) is None:
         return None
     column = targets.values[rows] - columns.start
     width = columns.stop - columns.start
@@ -246,7 +179,7 @@ def _inside(targets: _Labels, rows: slice, columns: slice) -> tuple[Tensor, Tens
 class _Upstream(NamedTuple):
     """What the anchors of one side of a block send back through it."""
 
-    targets: _Labels
+    targets: Labels
     at_target: Tensor
     """Gradient of each target logit, beside what it gets as a candidate."""
     share: Tensor
@@ -275,10 +208,16 @@ def _backward(
     nll: Tensor,
     logit: Tensor,
     kept: Tensor,
+    *,
+    wants_dy: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    block = _Block(x, y, scale, x_ids, y_ids, target)
+    inputs = x, y, scale, x_ids, y_ids, target
+    if _single.fits(x, y):
+        return _single.backward(grad_nll, grad_logit, *inputs, nll, logit, kept, wants_dy)
+    block = _Block(*inputs)
     dx = torch.zeros_like(block.x)
-    dy = dx if block.symmetric else torch.zeros_like(block.y)
+    wants_dy = wants_dy and not block.symmetric
+    dy = dx if block.symmetric else block.y.new_zeros(block.y.shape if wants_dy else 0)
     # A row without candidates has nll = -inf, and no probability to share out.
     empty = nll == -math.inf
     nll = nll.masked_fill(empty, 0.0)
@@ -287,7 +226,7 @@ def _backward(
         share = share * (-logit).exp() * (-nll).exp()
 
     def upstream(anchors: slice) -> _Upstream:
-        targets = _Labels(target[anchors], block.height)
+        targets = Labels(target[anchors])
         at_target = grad_logit[anchors] - grad_nll[anchors]
         return _Upstream(targets, at_target, share[anchors], nll[anchors], logit[anchors])
 
@@ -297,12 +236,9 @@ def _backward(
     for tile in block.tiles():
         rows, columns, mirrored = tile
         flow, other = block.buffer(0, tile), block.buffer(1, tile)
-        if kept.numel():
-            flow.copy_(kept)
-        else:
-            block.exclude(block.logits(tile), tile, -math.inf)
-            if block.plain:
-                flow.exp_()
+        block.exclude(block.logits(tile), rows, columns, -math.inf)
+        if block.plain:
+            flow.exp_()
         if block.plain and two_sided:
             flow.mul_(torch.add(left.share[rows, None], right.share[columns], out=other))
         elif block.plain:
@@ -319,13 +255,10 @@ def _backward(
         if two_sided:
             right.add_targets(flow.T, columns, rows)
         dx[rows].addmm_(flow, block.y[columns])
-        if mirrored or not block.symmetric:
+        if wants_dy or (mirrored and block.symmetric):
             dy[columns].addmm_(flow.T, block.x[rows])
     dx *= block.scale
-    if block.symmetric:
-        return dx, dx.new_empty(0)
-    dy *= block.scale
-    return dx, dy
+    return dx, dy.mul_(block.scale) if wants_dy else dx.new_empty(0)
 
 
 ENGINE = Engine(
