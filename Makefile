@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check bench wheel chromium clean
+.PHONY: run test check bench study study-quick wheel chromium clean
 
 run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the tables.
 	$(BIN)/ntxent train $(ARGS)
@@ -18,6 +18,14 @@ check: $(STAMP) chromium    ## What each commit must pass.
 
 bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+study: $(STAMP)         ## The study of docs/study.md: about an hour on two cores; stopped, it goes on.
+	$(BIN)/python -m study run $(ARGS)
+	$(BIN)/python -m study write
+
+study-quick: $(STAMP)   ## Its small grid, in build/study: everything runs, nothing is learnt.
+	$(BIN)/python -m study run --quick $(ARGS)
+	$(BIN)/python -m study write --quick
 
 # The report's pages are tested in Debian's Chromium; where it is not and cannot be had, pytest says
 # which tests it skips, and why.

@@ -1,0 +1,63 @@
+"""From the rows to docs/study.md: every number and every figure."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from study.rows import Rows, read
+from study.statistics import Estimate
+from study.style import save
+
+TEXT = Path(__file__).parent / "text.md"
+QUESTIONS = ("tightness", "similarity", "comparability", "failures", "gradients", "choosing")
+
+
+def answers(rows: Rows) -> dict[str, Any]:
+    return {name: _question(name).answer(rows) for name in QUESTIONS}
+
+
+def render(rows: Rows, found: dict[str, Any]) -> str:
+    """The text, with the numbers put in."""
+    page = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters |= {
+        "points": _points,
+        "estimate": lambda one, digits=2: one.text(digits),
+        "number": _number,
+        "percent": lambda share: f"{100 * _value(share):.0f} %",
+        "answer": lambda held: "**held**" if held else "**did not hold**",
+    }
+    text = page.from_string(TEXT.read_text()).render(
+        found, rows=rows, runs=rows.runs, looks=rows.looks, where=rows.environment
+    )
+    return text.rstrip() + "\n"
+
+
+def write(folder: Path, page: Path) -> None:
+    """Write the page, and its figures beside it in a folder of the page's name."""
+    rows = read(folder)
+    found = answers(rows)
+    for name in QUESTIONS:
+        save(_question(name).draw(rows, found[name]), page.parent / page.stem / name)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(rows, found))
+
+
+def _question(name: str) -> Any:
+    return import_module(f"study.questions.{name}")
+
+
+def _value(number: Any) -> float:
+    return float(number.value if isinstance(number, Estimate) else number)
+
+
+def _number(number: Any, digits: int = 2) -> str:
+    return f"{_value(number):.{digits}f}".replace("-", "−")
+
+
+def _points(share: Any) -> str:
+    """A share, or a difference of shares, in percent, with its interval if it has one."""
+    if isinstance(share, Estimate):
+        return Estimate(*(100 * x for x in share)).text(1)
+    return _number(100 * share, 1)
