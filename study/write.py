@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from study.data import DATA
 from study.rows import Rows, read
 from study.statistics import Estimate
 from study.style import save
@@ -29,7 +30,7 @@ def render(rows: Rows, found: dict[str, Any]) -> str:
         "answer": lambda held: "**held**" if held else "**did not hold**",
     }
     text = page.from_string(TEXT.read_text()).render(
-        found, rows=rows, runs=rows.runs, looks=rows.looks, where=rows.environment
+        found, runs=rows.runs, looks=rows.looks, where=rows.environment, data=DATA
     )
     return text.rstrip() + "\n"
 

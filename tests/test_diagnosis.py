@@ -329,3 +329,10 @@ def test_diagnosis_does_not_import_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("similarity", "said"), [(1.0, True), (0.99995, True), (0.999, False)])
+def test_views_that_agree_perfectly_are_named(similarity, said):
+    for loss in (5.0, 5.5):  # at the floor, learning
+        words = " ".join(diagnose(loss, 512, 0.5, positive_similarity=similarity).sentences)
+        assert ("augmentation may be missing" in words) == said

@@ -686,9 +686,10 @@ def candidate_similarity_interval(
 def position(
     loss: Number, batch_size: Number, temperature: Number, dim: Number | None = None
 ) -> Result:
-    """Where a loss stands: (L − floor)/(chance − floor), comparable across N and τ.
+    """Where a loss stands between its limits: (L − floor)/(chance − floor).
 
-    0 at the floor, 1 at chance, above 1 worse than chance, below 0 impossible.
+    0 at the floor, 1 at chance, above 1 worse than chance, below 0 impossible. It says how much of
+    its room a loss has used; across N and τ it does not rank encoders (docs/study.md).
 
     >>> round(position(5.0, 512, 0.5), 4)
     0.0336

@@ -68,16 +68,15 @@ def answer(rows: Rows) -> dict[str, Any]:
         all(difference[data].value > 0 for data in DATA),
         sum(difference[data].low > 0 for data in DATA) >= 2,
     ]
-    best = max(names, key=lambda name: min(grid[data][name].value for data in DATA))
     return {
         "grid": grid,
         "difference": difference,
         "within_size": within_size,
         "within_temperature": within_temperature,
-        "best": CANDIDATES[best],
-        "best_worst": min(grid[data][best].value for data in DATA),
         "strength": _strength(rows),
         "h3": all(supported),
+        "names": CANDIDATES,
+        "losses": _losses(ends),
         "accuracy": {
             data: {
                 "lowest": float(own.groupby(CELL).few.mean().min()),
@@ -87,6 +86,24 @@ def answer(rows: Rows) -> dict[str, Any]:
             for data, own in ends.groupby("data")
         },
     }
+
+
+def _losses(ends: pd.DataFrame) -> list[dict[str, Any]]:
+    """Where the runs of each N and τ ended, from one data set to the next, between their limits."""
+    table = []
+    for (size, temperature), of in ends.groupby(CELL):
+        by_data = -of.groupby("data").loss.mean()
+        table.append(
+            {
+                "size": size,
+                "temperature": temperature,
+                "floor": bounds.floor(size, temperature),
+                "lowest": by_data.min(),
+                "highest": by_data.max(),
+                "chance": bounds.chance(size),
+            }
+        )
+    return table
 
 
 def _within(ends: pd.DataFrame, fixed: str) -> dict[str, float]:

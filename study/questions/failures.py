@@ -51,6 +51,7 @@ def verdicts(rows: Rows) -> pd.DataFrame:
                 "alone": [_verdict(look, measured=False) for look in of.itertuples()],
                 "plateau": _plateau(of),
                 "same_views": _same_views(of),
+                "still": _still(of),
             }
         )
     return pd.DataFrame(found)
@@ -78,6 +79,16 @@ def _plateau(of: pd.DataFrame) -> bool:
     report = judge(series, int(of.batch_size.iloc[0]), float(of.temperature.iloc[0]))
     steps = of.step.max()
     return any(p.last_step - p.first_step > 0.9 * steps for p in report.plateaus)
+
+
+STILL = 0.02  # change of the position, between the medians of the first and the last quarter
+
+
+def _still(of: pd.DataFrame) -> bool:
+    """Exploratory rule: the run as a whole has not moved."""
+    quarter = len(of) // 4
+    change = of.position.iloc[-quarter:].median() - of.position.iloc[:quarter].median()
+    return bool(abs(change) < STILL)
 
 
 SAME = 0.9999  # mean cosine of the two views
@@ -148,6 +159,10 @@ def answer(rows: Rows) -> dict[str, Any]:
         "false_kinds": {
             kind: int(raised.map(lambda one, kind=kind: kind in one).sum())
             for kind in ("impossible", "collapsed", "refused", "chance")
+        },
+        "still": {
+            "found": share(runs[runs.failure == "nothing trained"].still.to_numpy()),
+            "false": share(well.still.to_numpy()),
         },
         "same_views": {
             "found": share(runs[runs.failure == "no augmentation"].same_views.to_numpy()),

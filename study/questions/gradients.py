@@ -41,9 +41,9 @@ def restarts(rows: Rows) -> pd.DataFrame:
     ).reset_index()
 
 
-def _bound(looks: pd.DataFrame) -> np.ndarray:
-    bound: np.ndarray = bounds.gradient_bound(looks.loss.to_numpy(), looks.temperature.to_numpy())
-    return bound
+def _bound(looks: pd.DataFrame) -> pd.Series:
+    bound = bounds.gradient_bound(looks.loss.to_numpy(), looks.temperature.to_numpy())
+    return pd.Series(bound, index=looks.index)
 
 
 def _arm(run: Any) -> str:

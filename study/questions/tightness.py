@@ -133,6 +133,7 @@ def draw(rows: Rows, found: dict[str, Any]) -> Figure:
     left.set(
         xscale="log", yscale="log", xlabel="temperature τ", title=f"end of training, N = {size}"
     )
+    left.set_ylim(top=3000)  # room for the legend
     left.set_ylabel("distance from the loss,\nshare of chance − floor")
     temperatures = sorted(looks.temperature.unique())
     for t, line in zip((temperatures[1], temperatures[-3], temperatures[-1]), LINES, strict=False):

@@ -10,6 +10,7 @@ from .verdict import AT_CHANCE, Verdict
 if TYPE_CHECKING:
     from .report import Diagnosis
 
+SAME_VIEWS = 0.9999  # mean cosine of the positives that augmented views do not reach
 NAMED = 3  # alternatives named in a sentence; all are in the table
 
 
@@ -29,6 +30,15 @@ def _certified(report: Diagnosis) -> Iterator[str]:
     ends = [f"at least {low:.3f}"] * (low > -1) + [f"at most {high:.3f}"] * (high < 1)
     if ends:
         yield f"It proves that the positive pairs have a mean cosine of {' and '.join(ends)}."
+
+
+def _same_views(report: Diagnosis) -> Iterator[str]:
+    """In the study this found every run without augmentation at its first step, and no other."""
+    if report.positive_similarity is not None and report.positive_similarity >= SAME_VIEWS:
+        yield (
+            "The two views of every image agree perfectly: the augmentation may be missing, and "
+            "then the encoder learns next to nothing."
+        )
 
 
 def _exact_hit(report: Diagnosis) -> Iterator[str]:
@@ -70,6 +80,7 @@ def _at_floor(report: Diagnosis) -> Iterator[str]:
         f"Next to nothing is left to gain: no embeddings get below {_number(report.floor)} at "
         f"N = {report.batch_size}, τ = {report.temperature:g}. This is not a failure to converge."
     )
+    yield from _same_views(report)
     yield from _certified(report)
     yield from _exact_hit(report)
     yield (
@@ -84,11 +95,13 @@ def _learning(report: Diagnosis) -> Iterator[str]:
         f"Training works: it is {1 - position:.0%} of the way down from chance, "
         f"{_number(report.chance)}, to the floor, {_number(report.floor)}."
     )
+    yield from _same_views(report)
     yield from _certified(report)
     yield from _exact_hit(report)
     yield (
-        "Next: keep training, and compare runs by position: the raw loss depends on N and τ. If "
-        "it stays here, try a longer schedule or another learning rate."
+        "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
+        "only: across them neither the loss nor the position ranks encoders, a probe does "
+        "(docs/study.md). If it stays here, try a longer schedule or another learning rate."
     )
 
 
@@ -130,8 +143,9 @@ def _collapsed(report: Diagnosis) -> Iterator[str]:
         f"({measured}): all embeddings point the same way."
     )
     yield (
-        "Likely causes: a learning rate too high or no warm-up, dead units before the loss, too "
-        "strong weight decay, a batch norm that runs per view or in evaluation mode."
+        "Likely causes: a learning rate too high or no warm-up, positives that are not pairs (the "
+        "views shuffled apart), dead units before the loss, too strong weight decay, a batch norm "
+        "that runs per view or in evaluation mode."
     )
     yield "Next: restart with a lower learning rate; a collapsed encoder has almost no gradient."
 

@@ -216,6 +216,7 @@ const Diagnosis = (() => {
 
   // --- sentences ---
 
+  const SAME_VIEWS = 0.9999;
   const NAMED = 3;
   const stated = (r) =>
     `${r.variant} with N = ${r.n}${known(r.queue) ? `, K = ${r.queue}` : ""}, τ = ${general(r.t)}`;
@@ -227,6 +228,13 @@ const Diagnosis = (() => {
     if (low > -1) ends.push(`at least ${fixed(low, 3)}`);
     if (high < 1) ends.push(`at most ${fixed(high, 3)}`);
     if (ends.length) yield `It proves that the positive pairs have a mean cosine of ${ends.join(" and ")}.`;
+  }
+
+  function* sameViews(r) {
+    if (known(r.positive) && r.positive >= SAME_VIEWS) {
+      yield "The two views of every image agree perfectly: the augmentation may be missing, and " +
+        "then the encoder learns next to nothing.";
+    }
   }
 
   function* exactHit(r) {
@@ -260,6 +268,7 @@ const Diagnosis = (() => {
       if (r.loss < r.floor) yield "The value is below the floor by no more than logging rounds.";
       yield `Next to nothing is left to gain: no embeddings get below ${number(r.floor)} at N = ${r.n}, ` +
         `τ = ${general(r.t)}. This is not a failure to converge.`;
+      yield* sameViews(r);
       yield* certified(r);
       yield* exactHit(r);
       yield "Next: judge the encoder by a linear or kNN probe, not by this loss. To give the loss " +
@@ -268,10 +277,12 @@ const Diagnosis = (() => {
     *learning(r) {
       yield `Training works: it is ${percent(1 - (r.position || 0))} of the way down from chance, ` +
         `${number(r.chance)}, to the floor, ${number(r.floor)}.`;
+      yield* sameViews(r);
       yield* certified(r);
       yield* exactHit(r);
-      yield "Next: keep training, and compare runs by position: the raw loss depends on N and τ. If " +
-        "it stays here, try a longer schedule or another learning rate.";
+      yield "Next: keep training. Compare this value with runs of the same N, τ and augmentation " +
+        "only: across them neither the loss nor the position ranks encoders, a probe does " +
+        "(docs/study.md). If it stays here, try a longer schedule or another learning rate.";
     },
     *at_chance(r) {
       const unresolved = r.chance - r.floor;
@@ -299,8 +310,9 @@ const Diagnosis = (() => {
       const words = measured.map((name) => `${name}s ${fixed(r[name], 3)}`).join(", ");
       yield `Collapse: the loss is chance, ${number(r.chance)}, and the mean cosine is high (${words}): ` +
         "all embeddings point the same way.";
-      yield "Likely causes: a learning rate too high or no warm-up, dead units before the loss, too " +
-        "strong weight decay, a batch norm that runs per view or in evaluation mode.";
+      yield "Likely causes: a learning rate too high or no warm-up, positives that are not pairs (the " +
+        "views shuffled apart), dead units before the loss, too strong weight decay, a batch norm " +
+        "that runs per view or in evaluation mode.";
       yield "Next: restart with a lower learning rate; a collapsed encoder has almost no gradient.";
     },
     *above_chance(r) {
