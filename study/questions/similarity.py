@@ -93,6 +93,7 @@ def draw(rows: Rows, found: dict[str, Any]) -> Figure:
             quartiles.index, quartiles[0.25], quartiles[0.75], color=line["color"], alpha=0.12
         )
     left.set(xscale="log", xlabel="temperature τ", ylabel="mean cosine", title="end of training")
+    left.set_ylim(top=1.4)  # room for the legend
     looks = healthy(rows, "main")
     temperatures = sorted(looks.temperature.unique())
     for temperature, line in zip(temperatures[::2], LINES, strict=False):
@@ -109,4 +110,5 @@ def draw(rows: Rows, found: dict[str, Any]) -> Figure:
         ylim=(-0.03, 1.03),
     )
     right.set(xlabel="share of training", ylabel="s̄ − certified lower limit", title="slack")
+    right.set_ylim(top=1.35)
     return finish(figure)
