@@ -7,4 +7,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 # The kernels are interpreted in processes of their own, where test_cuda.py runs this file.
-collect_ignore = [] if "TRITON_INTERPRET" in os.environ else ["cuda_kernels.py"]
+collect_ignore = (
+    [] if "TRITON_INTERPRET" in os.environ else ["cuda_kernels.py", "cuda_half_products.py"]
+)

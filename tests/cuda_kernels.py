@@ -204,8 +204,11 @@ def test_compiled():
 
     expected, ours = loss(z1, z2), torch.compile(loss, fullgraph=True)(z1, z2)
     torch.testing.assert_close(ours, expected)
-    gradients = [torch.autograd.grad(value, (z1, z2)) for value in (ours, expected)]
-    torch.testing.assert_close(*gradients)
+    gradients = [torch.cat(torch.autograd.grad(value, (z1, z2))) for value in (ours, expected)]
+    # The compiler keeps in float32 what eager rounds on the way to the tangent of the sphere, which
+    # moves an entry by 2^-8 of its row's gradient before both round it to bfloat16.
+    largest = gradients[1].abs().max().item()
+    torch.testing.assert_close(*gradients, rtol=2**-8, atol=2**-7 * largest)
 
 
 def test_half_precision_of_the_setting_rounds_the_rows(monkeypatch):
