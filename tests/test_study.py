@@ -196,14 +196,14 @@ def test_the_page_says_what_the_rows_say(known):
 
 
 def test_a_run_of_today_is_that_of_the_rows(known):
-    """To the noise of another machine; the same machine gives the same bits."""
+    """To the noise that the page states; one version on one machine gives the same bits."""
     spec = next(
         s for s in specs(FULL) if (s.grid, s.data, s.batch_size) == ("main", "digits", 1024)
     )
     looks, end = run(spec)
     before = known.looks[known.looks.run == spec.key]
     assert [look["step"] for look in looks] == before.step.tolist()
-    np.testing.assert_allclose([look["loss"] for look in looks], before.loss, atol=0.05)
+    np.testing.assert_allclose([look["loss"] for look in looks], before.loss, atol=0.21)
     assert end["few"] == pytest.approx(known.runs[known.runs.run == spec.key].few.item(), abs=0.02)
 
 
