@@ -93,11 +93,11 @@ def _patch_views(x: Tensor, strength: float, generator: Generator) -> Tensor:
     zoom, right, down, mirror, *colours, light, grey = _uniform(9, len(x), generator)
     scale = CROP / WINDOW * (1 + strength * zoom / 3)
     room = 1 - scale
-    flipped = torch.where(mirror * strength > 0, -1.0, 1.0)
+    mirrored = mirror * strength > 0
     x = _moved(
         x, None, scale, right * room * min(strength, 1), down * room * min(strength, 1), CROP
     )
-    x = torch.where(flipped.view(-1, 1, 1, 1) < 0, x.flip(3), x)
+    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
     gain = 1 + 0.4 * strength * torch.stack(colours[:3], 1)
     x = x * gain[..., None, None] + 0.2 * strength * light.view(-1, 1, 1, 1)
     plain = (grey + 1) / 2 < 0.2 * strength

@@ -40,7 +40,6 @@ class Rows:
 
 MEASURED = ["loss", "positive", "negative", "gradient", "top1"]
 DERIVED = ["chance", "floor", "position", "certified", "certified_with_negative"]
-SETTINGS = ["grid", "data", "seed", "dim", "strength", "failure"]
 
 
 def collect(folder: Path, specs: list[Spec]) -> tuple[pd.DataFrame, pd.DataFrame]:

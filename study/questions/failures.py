@@ -11,7 +11,7 @@ from ntxent import diagnose
 from ntxent.trajectory import Series, judge
 from study.failures import FAILURES, HEALTHY
 from study.rows import Rows
-from study.statistics import Estimate, median, share
+from study.statistics import Estimate, mean, median, share
 from study.style import canvas, finish
 
 ROW = 10  # steps in a row that a verdict has to last
@@ -184,7 +184,7 @@ def _lost(of: pd.DataFrame, well: pd.DataFrame) -> Estimate:
     key = ["data", "batch_size", "temperature", "seed"]
     both = of.merge(well[well.failure == "none"], on=key, suffixes=("", "_well"))
     lost = both.few_well - both.few.fillna(0)
-    return share(lost.to_numpy())
+    return mean(lost.to_numpy())
 
 
 def _within(of: pd.DataFrame, steps: int) -> np.ndarray:
