@@ -1,6 +1,11 @@
 import os
 
 import torch
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Workers of pytest-xdist share the machine; several thread pools on the same cores only collide.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -454,7 +454,7 @@ temperatures = st.floats(1e-3, 1e3)
 dims = st.integers(1, 10**6)
 similarities = st.floats(-1, 1)
 unit_interval = st.floats(0, 1)
-laws = settings(max_examples=200, deadline=None, derandomize=True)
+laws = settings(max_examples=200, derandomize=True)
 
 
 @laws

@@ -141,7 +141,7 @@ def test_a_learnable_temperature_is_trained_and_saved():
     assert other.temperature.item() == pytest.approx(0.2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     n=st.integers(2, 40),
     d=st.integers(1, 20),

@@ -121,7 +121,7 @@ def test_no_pair_beyond_one_is_lost_to_rounding():
     temperature=st.floats(0.05, 2),
     kind=st.sampled_from(sorted(KINDS)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_laws(n, d, seed, temperature, kind):
     z1, z2 = (view.double() for view in views(kind, n, d, seed))
     positive, negative = measures.mean_similarities(z1, z2)

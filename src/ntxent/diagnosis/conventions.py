@@ -151,14 +151,17 @@ def alternatives(
     def hit(chance: float) -> bool:
         return abs(loss - chance) <= DECIMALS
 
+    unexplained = verdict == "impossible" or (verdict == "degenerate" and not hit(0.0))
+    if not unexplained and hit(limits.chance):
+        return ()
     found = []
     for words, other, temperature in _distinct_conventions(setting):
+        chance, floor, ceiling, _ = other
+        exactly = hit(chance)
+        if not (unexplained or exactly):
+            continue
         placed, position = place(loss, other, temperature)
         if placed not in ("impossible", "degenerate"):
-            chance, floor, ceiling, _ = other
-            found.append(Alternative(words, placed, position, floor, chance, ceiling, hit(chance)))
-    unexplained = verdict == "impossible" or (verdict == "degenerate" and not hit(0.0))
-    if not unexplained:
-        found = [] if hit(limits.chance) else [a for a in found if a.exactly_chance]
+            found.append(Alternative(words, placed, position, floor, chance, ceiling, exactly))
     # Trained or untrained, a loss is rarely far above chance.
     return tuple(sorted(found, key=lambda a: (not a.exactly_chance, a.verdict == "above_chance")))
