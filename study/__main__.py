@@ -1,22 +1,21 @@
 """python -m study run      every run of the grid that has no rows yet, then study/rows/
 python -m study write    docs/study.md and its figures from study/rows/
-python -m study check    some of the runs again, and how far they are from the rows
+python -m study check    some of the runs again, and how far they are from the rows; or, with
+                         --against, the rows of another whole run
 
 With --quick a small grid in build/study that shows that everything works; its numbers mean nothing.
 """
 
 import argparse
 import os
-import random
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from study import rows
 from study.grids import FULL, QUICK, Extent, specs
+from study.repeating import again, compare, drawn
 from study.running import environment, run_all
-from study.training import run
 from study.write import write
 
 HERE = Path(__file__).parent
@@ -38,14 +37,25 @@ def main() -> None:
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (all cores)"
     )
     parser.add_argument("--runs", type=int, default=20, help="check: how many runs (%(default)s)")
+    parser.add_argument("--against", type=Path, metavar="ROWS", help="check: a folder study/rows")
     args = parser.parse_args()
+    if args.against and not (args.against / "runs.parquet").exists():
+        parser.error(
+            f"--against {args.against}: expected a folder with runs.parquet, as study/rows"
+        )
     out = args.out or QUICK_FOLDER
     kept, page = (out / "rows", out / "study.md") if args.quick else (KEPT, PAGE)
     work, extent = (out / "work", QUICK) if args.quick else (HERE / "work", FULL)
     if args.action == "run":
         measure(extent, work, kept, args.workers)
+    elif args.action == "check" and args.against:
+        Console().print(
+            compare(rows.read(kept), rows.read(args.against)), highlight=False, soft_wrap=True
+        )
     elif args.action == "check":
-        check(extent, kept, args.runs)
+        Console().print(
+            again(drawn(specs(extent), args.runs), kept), highlight=False, soft_wrap=True
+        )
     else:
         write(kept, page)
         Console().print(f"{page} and the figures in {page.with_suffix('')}")
@@ -56,27 +66,6 @@ def measure(extent: Extent, work: Path, kept: Path, workers: int) -> None:
     run_all(asked, work, workers)
     rows.write(kept, *rows.collect(work, asked), environment(workers))
     Console().print(f"rows of {len(asked)} runs in {kept}; next: python -m study write")
-
-
-def check(extent: Extent, kept: Path, count: int) -> None:
-    """Repeat runs drawn at random, and report the largest differences from the kept rows."""
-    known = rows.read(kept)
-    columns = ["loss", "positive", "negative"]
-    drawn = random.Random(0).sample(specs(extent), count)
-    largest, accuracy, same = 0.0, 0.0, 0
-    for spec in drawn:
-        looks, end = run(spec)
-        before = known.looks[known.looks.run == spec.key][columns].to_numpy()
-        now = np.array([[look.get(name, np.nan) for name in columns] for look in looks])
-        difference = float(np.nanmax(abs(now.astype(np.float32) - before)))
-        same += difference == 0
-        largest = max(largest, difference)
-        kept_end = known.runs[known.runs.run == spec.key].few.item()
-        accuracy = max(accuracy, abs(end["few"] - kept_end))
-    Console().print(
-        f"{count} runs again: {same} with the same bits; loss and similarities differ by at most "
-        f"{largest:.2g}, the accuracy by {100 * accuracy:.2g} points"
-    )
 
 
 if __name__ == "__main__":

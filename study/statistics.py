@@ -56,15 +56,17 @@ def cube(frame: pd.DataFrame, cells: list[str], columns: list[str]) -> np.ndarra
     return np.stack([table[column].to_numpy() for column in columns], axis=2)
 
 
-def resampled(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def resampled(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 0
+) -> np.ndarray:
     """``statistic`` of ``[rows, columns]`` for resamples of the cells, and of seeds within each."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     cells, seeds, _ = values.shape
     found = []
     for _ in range(RESAMPLES):
         cell = draw.integers(cells, size=(cells, 1))
-        seed = draw.integers(seeds, size=(cells, seeds))
-        found.append(statistic(values[cell, seed].reshape(cells * seeds, -1)))
+        run = draw.integers(seeds, size=(cells, seeds))
+        found.append(statistic(values[cell, run].reshape(cells * seeds, -1)))
     return np.array(found)
 
 
@@ -91,3 +93,26 @@ def correlations(
         for k, column in enumerate(columns)
     }
     return found, {column: samples[:, k] for k, column in enumerate(columns)}
+
+
+def correlations_within(
+    frame: pd.DataFrame, fixed: str, cells: list[str], target: str, columns: list[str]
+) -> dict[str, Estimate]:
+    """Mean over the values of ``fixed`` of the correlation among the runs that share it."""
+    points, samples = [], []
+    for seed, (_, own) in enumerate(frame.groupby(fixed)):
+        values = cube(own, cells, [target, *columns])
+        points.append(spearman(values.reshape(-1, values.shape[2])))
+        samples.append(resampled(values, spearman, seed))
+    point, sample = _mean_of_known(points), _mean_of_known(samples)
+    return {
+        column: Estimate(float(point[k]), *interval(sample[:, k]))
+        for k, column in enumerate(columns)
+    }
+
+
+def _mean_of_known(values: list[np.ndarray]) -> np.ndarray:
+    """Over the first axis; NaN, in silence, where nothing is known."""
+    with np.errstate(invalid="ignore"):
+        mean: np.ndarray = np.nansum(values, axis=0) / np.isfinite(values).sum(0)
+    return mean

@@ -14,6 +14,17 @@ from study.style import save
 TEXT = Path(__file__).parent / "text.md"
 QUESTIONS = ("tightness", "similarity", "comparability", "failures", "gradients", "choosing")
 
+HYPOTHESES = {
+    "H1a": ("tightness", "h1a"),
+    "H1b": ("tightness", "h1b"),
+    "H2": ("similarity", "h2"),
+    "H3": ("comparability", "h3"),
+    "H4": ("failures", "h4"),
+    "H5a": ("gradients", "h5a"),
+    "H5b": ("gradients", "h5b"),
+    "H6": ("choosing", "h6"),
+}
+
 
 def answers(rows: Rows) -> dict[str, Any]:
     return {name: _question(name).answer(rows) for name in QUESTIONS}
@@ -26,11 +37,19 @@ def render(rows: Rows, found: dict[str, Any]) -> str:
         "points": _points,
         "estimate": lambda one, digits=2: one.text(digits),
         "number": _number,
-        "percent": lambda share: f"{100 * _value(share):.0f} %",
+        "percent": _percent,
         "answer": lambda held: "**held**" if held else "**did not hold**",
+        "each": lambda of, form: ", ".join(
+            f"{page.filters[form](value)} on {data}" for data, value in of.items()
+        ),
     }
     text = page.from_string(TEXT.read_text()).render(
-        found, runs=rows.runs, looks=rows.looks, where=rows.environment, data=DATA
+        found,
+        held=[found[question][key] for question, key in HYPOTHESES.values()],
+        runs=rows.runs,
+        looks=rows.looks,
+        where=rows.environment,
+        data=DATA,
     )
     return text.rstrip() + "\n"
 
@@ -55,6 +74,14 @@ def _value(number: Any) -> float:
 
 def _number(number: Any, digits: int = 2) -> str:
     return f"{_value(number):.{digits}f}".replace("-", "−")
+
+
+def _percent(share: Any) -> str:
+    """Its interval beside it, if it has one; where all runs agreed a bootstrap has none to give."""
+    text = f"{100 * _value(share):.0f} %"
+    if isinstance(share, Estimate) and share.low < share.high:
+        text += f" ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return text
 
 
 def _points(share: Any) -> str:

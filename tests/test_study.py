@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from study import __main__ as command
-from study import data, rows, statistics, write
+from study import data, repeating, rows, statistics, write
 from study.failures import FAILURES
 from study.grids import FULL, QUICK, specs
 from study.questions import choosing, failures
@@ -122,6 +122,23 @@ def test_correlations_resample_settings_and_seeds():
     assert len(samples["same"]) == statistics.RESAMPLES
 
 
+def test_a_correlation_within_groups_does_not_see_what_sets_them_apart():
+    """Falling from group to group, rising within each: over all −, within +."""
+    frame = pd.DataFrame(
+        [
+            (g, c, s, 10.0 * g + c, -10.0 * g + c)
+            for g in range(3)
+            for c in range(5)
+            for s in (0, 1)
+        ],
+        columns=["group", "cell", "seed", "target", "number"],
+    )
+    overall, _ = statistics.correlations(frame, ["group", "cell"], "target", ["number"])
+    within = statistics.correlations_within(frame, "group", ["cell"], "target", ["number"])
+    assert overall["number"].value < -0.5
+    assert within["number"] == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
+
+
 def test_a_verdict_counts_when_it_lasts():
     verdict = ["learning"] * 5 + ["impossible"] * 9 + ["learning"] + ["impossible"] * 10
     assert failures.sustained(verdict, {"impossible"}) == 15
@@ -196,7 +213,7 @@ def test_the_page_says_what_the_rows_say(known):
 
 
 def test_a_run_of_today_is_that_of_the_rows(known):
-    """To the noise that the page states; one version on one machine gives the same bits."""
+    """To the noise that the page states; on the machine of the rows it has the same bits."""
     spec = next(
         s for s in specs(FULL) if (s.grid, s.data, s.batch_size) == ("main", "digits", 1024)
     )
@@ -205,6 +222,17 @@ def test_a_run_of_today_is_that_of_the_rows(known):
     assert [look["step"] for look in looks] == before.step.tolist()
     np.testing.assert_allclose([look["loss"] for look in looks], before.loss, atol=0.05)
     assert end["few"] == pytest.approx(known.runs[known.runs.run == spec.key].few.item(), abs=0.02)
+
+
+def test_two_whole_runs_are_compared(known):
+    alike = repeating.differences(known, known)
+    assert alike.startswith("1101 runs twice: 1101 alike to the bit")
+    few = known.runs.few.where(known.runs.seed > 0, known.runs.few + 0.5)
+    moved = repeating.differences(known, replace(known, runs=known.runs.assign(few=few)))
+    assert "at the end the accuracy differs by 0 points in the median, at most 50" in moved
+    assert "settings differ by 10 points in the median, at most 17" in moved  # of 5 or 3 seeds
+    with pytest.raises(SystemExit, match="rows of the same grid"):
+        repeating.differences(known, known.grid("main"))
 
 
 def test_no_theorem_is_violated(known):

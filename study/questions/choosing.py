@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ntxent import bounds
 from study.data import DATA
 from study.rows import Rows
-from study.statistics import RESAMPLES, Estimate, interval
+from study.statistics import RESAMPLES, Estimate, interval, mean
 from study.style import LINES, canvas, finish
 
 FITTED = "digits"
@@ -94,15 +94,12 @@ def answer(rows: Rows) -> dict[str, Any]:
         "fixed": fixed,
         "each": each,
         "best": {
-            data: {
-                int(n): float(p.temperatures[k])
-                for n, k in zip(p.sizes, p.table[data].mean(2).argmax(1), strict=True)
-            }
+            data: sorted({float(p.temperatures[k]) for k in p.table[data].mean(2).argmax(1)})
             for data in DATA
         },
-        "size_effect": {
-            data: dict(zip(p.sizes.tolist(), p.table[data].mean(2).max(1).tolist(), strict=True))
-            for data in DATA
+        "compared": (int(p.sizes[1]), int(p.sizes[-1])),
+        "larger": {
+            data: mean(p.table[data][-1, p.fixed] - p.table[data][1, p.fixed]) for data in DATA
         },
         "h6": (
             float(np.mean([rule[data].value for data in TESTED])) <= POINT

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ntxent import bounds
 from study.data import DATA
 from study.rows import Rows
-from study.statistics import Estimate, correlations, interval
+from study.statistics import Estimate, correlations, correlations_within, interval, mean, share
 from study.style import COLOURS, LINES, canvas, finish
 
 CELL = ["batch_size", "temperature"]
@@ -31,7 +31,6 @@ CANDIDATES = {
     "reference_position": "position at N = 256, τ = 0.2",
     "reference_top1": "top-1 at N = 256",
 }
-HELD_OUT = [name for name in CANDIDATES if name.startswith(("spread", "rank", "reference"))]
 
 
 def goodness(ends: pd.DataFrame) -> pd.DataFrame:
@@ -61,19 +60,26 @@ def answer(rows: Rows) -> dict[str, Any]:
         gain = samples["position"] - samples["loss"]
         value = grid[data]["position"].value - grid[data]["loss"].value
         difference[data] = Estimate(value, *interval(gain))
-        within_size[data] = _within(own, "batch_size")
-        within_temperature[data] = _within(own, "temperature")
+        within_size[data] = correlations_within(own, "batch_size", ["temperature"], "few", names)
+        within_temperature[data] = correlations_within(
+            own, "temperature", ["batch_size"], "few", names
+        )
     supported = [
         all(grid[data]["position"].value > 0 for data in DATA),
         all(difference[data].value > 0 for data in DATA),
         sum(difference[data].low > 0 for data in DATA) >= 2,
     ]
+    strength = _strength(rows)
     return {
         "grid": grid,
+        "above_chance": {data: grid[data]["above_chance"] for data in DATA},
         "difference": difference,
         "within_size": within_size,
         "within_temperature": within_temperature,
-        "strength": _strength(rows),
+        "strength": strength,
+        "correlation": {data: strength[data]["correlation"] for data in DATA},
+        **_length(rows),
+        "dimension": _dimension(rows),
         "h3": all(supported),
         "names": CANDIDATES,
         "losses": _losses(ends),
@@ -106,17 +112,6 @@ def _losses(ends: pd.DataFrame) -> list[dict[str, Any]]:
     return table
 
 
-def _within(ends: pd.DataFrame, fixed: str) -> dict[str, float]:
-    """Mean over the values of ``fixed`` of the correlation among the runs that share it."""
-    found = []
-    for _, own in ends.groupby(fixed):
-        ranks = own[["few", *CANDIDATES]].rank()
-        with np.errstate(invalid="ignore"):
-            found.append(ranks.corr().loc["few"])
-    mean: dict[str, float] = pd.DataFrame(found).mean().to_dict()
-    return mean
-
-
 def _strength(rows: Rows) -> dict[str, Any]:
     """Runs that differ in nothing but the augmentation: accuracy, loss, and their correlation."""
     varied = rows.grid("strength").ends
@@ -129,18 +124,49 @@ def _strength(rows: Rows) -> dict[str, Any]:
     for data in DATA:
         own = ends[ends.data == data]
         found[data] = {
-            "correlation": correlations(own, ["strength"], "few", ["loss", "rank"])[0],
-            "reference": correlations(own, ["strength"], "few", ["reference_loss_0.2"])[0],
+            "correlation": correlations(own, ["strength"], "few", ["loss"])[0]["loss"],
             "table": {
                 strength: {
-                    "few": float(of.few.mean()),
-                    "loss": -float(of.loss.mean()),
-                    "position": -float(of.position.mean()),
+                    "few": mean(of.few.to_numpy()),
+                    "loss": mean(-of.loss.to_numpy()),
                 }
                 for strength, of in own.groupby("strength")
             },
         }
     return found
+
+
+def _length(rows: Rows) -> dict[str, Any]:
+    """Pairs of runs that differ in nothing but that one was trained twice as long.
+
+    The share in which the lower loss has the better accuracy, and the pairs of a data set.
+    """
+    key = ["data", *CELL, "seed"]
+    short = rows.grid("failures", "healthy").ends
+    short = short[short.failure == "none"]
+    pairs = rows.grid("main").ends.merge(short, on=key, suffixes=("", "_short"))
+    pairs = pairs[pairs.pairs == 2 * pairs.pairs_short]
+    agree = (pairs.loss < pairs.loss_short) == (pairs.few > pairs.few_short)
+    by_data = {data: agree[pairs.data == data].to_numpy() for data in DATA}
+    return {
+        "length": {data: share(own) for data, own in by_data.items()},
+        "length_pairs": len(by_data[DATA[0]]),
+    }
+
+
+def _dimension(rows: Rows) -> dict[str, Estimate]:
+    """Mean over τ of the correlation of loss and accuracy among runs that differ in d."""
+    varied, usual = rows.grid("dimension").ends, rows.grid("main").ends
+    same = usual[
+        usual.batch_size.isin(varied.batch_size) & usual.temperature.isin(varied.temperature)
+    ]
+    ends = goodness(pd.concat([varied, same]))
+    return {
+        data: correlations_within(ends[ends.data == data], "temperature", ["dim"], "few", ["loss"])[
+            "loss"
+        ]
+        for data in varied.data.unique()
+    }
 
 
 def draw(rows: Rows, found: dict[str, Any]) -> Figure:

@@ -166,7 +166,9 @@ def answer(rows: Rows) -> dict[str, Any]:
         },
         "same_views": {
             "found": share(runs[runs.failure == "no augmentation"].same_views.to_numpy()),
+            "runs": int((runs.failure == "no augmentation").sum()),
             "false": share(runs[runs.failure != "no augmentation"].same_views.to_numpy()),
+            "others": int((runs.failure != "no augmentation").sum()),
             "healthy_first": _first_positive(rows),
         },
         "h4": len(quick) >= 6 and false.value <= 0.05,

@@ -59,7 +59,6 @@ def answer(rows: Rows) -> dict[str, Any]:
     main = looks[looks.grid == "main"]
     after = main[(main.progress > EARLY) & (main.temperature >= 0.1)]
     above = after.loss > after.chance
-    everywhere = main[main.progress > EARLY]
     first = main[main.step == 0]
     by_run = above.groupby(after.run).mean()
     high, low = ends[temperature >= 0.5], ends[temperature <= 0.05]
@@ -70,10 +69,6 @@ def answer(rows: Rows) -> dict[str, Any]:
         ),
         "checks": int(distance.size),
         "informative": mean(by_run.to_numpy()),
-        "informative_by_temperature": {
-            t: mean((rows_.loss > rows_.chance).groupby(rows_.run).mean().to_numpy())
-            for t, rows_ in everywhere.groupby("temperature")
-        },
         "informative_at_start": share((first.loss > first.chance).to_numpy()),
         "h1a": bool(above.mean() < 0.1),
         "high": median(high[measured].to_numpy()),
@@ -86,13 +81,7 @@ def answer(rows: Rows) -> dict[str, Any]:
             }
             for name in THEOREMS
         },
-        "nats": {
-            name: {
-                t: float(ends[name][temperature == t].median())
-                for t in sorted(temperature.unique())
-            }
-            for name in THEOREMS
-        },
+        "middle": median(ends[measured][temperature == 0.5].to_numpy()),
         "dimension": {
             d: float(of.groupby(of.run).gap.mean().median())
             for d, of in _dimension(rows).groupby("dim")
