@@ -110,11 +110,11 @@ def answer(rows: Rows) -> dict[str, Any]:
 
 def draw(rows: Rows, found: dict[str, Any]) -> Figure:
     figure, axes = canvas(3)
-    p = Policies(rows)
+    p, lines = Policies(rows), {}
     for data, panel in zip(DATA, axes, strict=True):
         means = 100 * p.table[data].mean(2)
         for row, (size, line) in enumerate(zip(p.sizes, LINES, strict=False)):
-            panel.plot(p.temperatures, means[row], label=f"N = {size}", **line)
+            lines[f"N = {size}"] = panel.plot(p.temperatures, means[row], **line)[0]
             at = p.chosen[row]
             panel.plot(
                 p.temperatures[at], means[row, at], marker="o", markersize=11, fillstyle="none",
@@ -123,4 +123,5 @@ def draw(rows: Rows, found: dict[str, Any]) -> Figure:
         panel.axvline(p.temperatures[p.fixed], color="black", linewidth=0.8)
         panel.set(xscale="log", xlabel="temperature τ", title=data)
     axes[0].set_ylabel("accuracy from 5 labels a class, %")
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines))
     return finish(figure)

@@ -178,9 +178,11 @@ def draw(rows: Rows, found: dict[str, Any]) -> Figure:
         for temperature, line in zip(temperatures, LINES, strict=False):
             own = ends[(ends.data == data) & (ends.temperature == temperature)]
             mean = own.groupby("batch_size")[["position", "few"]].mean()
-            panel.plot(-mean.position, 100 * mean.few, label=f"τ = {temperature:g}", **line)
+            panel.plot(-mean.position, 100 * mean.few, **line)
         panel.set(xlabel="position at the end", title=data)
     axes[0].set_ylabel("accuracy from 5 labels a class, %")
+    names = [f"τ = {temperature:g}" for temperature in temperatures]
+    figure.legend(axes[0].lines, names, loc="outside lower left", ncols=len(names))
     last = axes[-1]
     order = list(CANDIDATES)[::-1]
     for offset, (data, colour, marker) in enumerate(
