@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntxent import bounds
-from ntxent.bounds import THEOREMS, VARIANTS
+from ntxent.bounds import THEOREMS, VARIANTS, witnesses
+from ntxent.bounds.loss import chord
 
 # --- an independent dense computation -------------------------------------------------------------
 
@@ -172,13 +173,11 @@ def batches():
 
 
 def test_every_public_function_is_a_theorem_or_listed():
-    not_theorems = {"position", "limits", "random_loss", "log_kernel_mean", "theorem"}
+    not_theorems = {"position", "limits", "random_loss", "log_kernel_mean"}
     public = {
         name
         for name, thing in vars(bounds).items()
-        if isinstance(thing, types.FunctionType)
-        and thing.__module__ == bounds.__name__
-        and not name.startswith("_")
+        if isinstance(thing, types.FunctionType) and thing.__module__.startswith(bounds.__name__)
     }
     assert public - not_theorems == set(THEOREMS)
     assert {t.number for t in THEOREMS.values()} == set(range(1, 15))
@@ -239,21 +238,21 @@ def test_sharp_at_the_witness_and_no_further(name, N, tau):
 def test_floors_given_similarities_are_sharp_everywhere(N, positive):
     lowest, highest = -(1 + positive) / (2 * N - 2), (1 + positive) / 2
     for negative in np.linspace(lowest, highest, 4):
-        m = Measured(*bounds._equicorrelated(N, positive, negative), 0.3)
+        m = Measured(*witnesses.equicorrelated(N, positive, negative), 0.3)
         assert (m.positive, m.negative) == pytest.approx((positive, negative), abs=1e-13)
         assert m.loss == pytest.approx(bounds.measured_floor(N, 0.3, positive, negative), rel=1e-12)
-    m = Measured(*bounds._equicorrelated(N, positive, lowest), 0.3)
+    m = Measured(*witnesses.equicorrelated(N, positive, lowest), 0.3)
     assert m.loss == pytest.approx(bounds.floor(N, 0.3, similarity=positive), rel=1e-12)
 
 
 def test_a_tiny_floor_keeps_its_digits():
-    m = Measured(*bounds._aligned_simplex(2, 0.02), 0.02)
+    m = Measured(*witnesses.aligned_simplex(2, 0.02), 0.02)
     assert m.loss == pytest.approx(2 * np.exp(-100), rel=1e-12, abs=0)
     assert bounds.floor(2, 0.02) == pytest.approx(m.loss, rel=1e-12, abs=0)
 
 
 def test_chance_needs_equal_rows_only():
-    for pair in (bounds._collapse(7, 0.1), bounds._free_simplex(7, 0.1)):
+    for pair in (witnesses.collapse(7, 0.1), witnesses.free_simplex(7, 0.1)):
         assert Measured(*pair, 0.1).loss == pytest.approx(bounds.chance(7), rel=1e-13)
 
 
@@ -322,7 +321,7 @@ def test_info_nce_and_clip(N, d, tau):
 
 @pytest.mark.parametrize(("N", "tau"), SHARP_CASES)
 def test_info_nce_and_queue_are_sharp(N, tau):
-    x, y = map(torch.tensor, bounds._aligned_simplex(N, tau))
+    x, y = map(torch.tensor, witnesses.aligned_simplex(N, tau))
     low, high = bounds.info_nce_interval(N, tau)
     assert info_nce(x, y, tau).item() == pytest.approx(low, rel=1e-12, abs=1e-13)
     if N == 2:
@@ -429,7 +428,7 @@ def test_variants_are_the_theorems_times_their_factor():
         (lambda: bounds.limits("moco", 4, 1, queue=0), ValueError, "queue=0"),
         (lambda: bounds.limits("clip", 4, 1, queue=8), ValueError, "'clip' has no queue"),
         (lambda: bounds.limits("simsiam", 4, 1), ValueError, "one of nt_xent"),
-        (lambda: bounds._two_poles(3, 1), ValueError, "even"),
+        (lambda: witnesses.two_poles(3, 1), ValueError, "even"),
     ],
 )
 def test_refused_with_the_name_and_the_reason(call, error, says):
@@ -568,7 +567,7 @@ def test_stable_over_the_box(N, tau):
     worst = max(exp(2 * beta) + 1, 2 * exp(2 * beta / phi))
     assert close(bounds.ceiling(N, tau), log1p((n - 1) * worst))
     assert close(bounds.upper_bound(N, tau, -0.5), log(2 * n - 1) + kappa * 3 / 2)
-    assert close(bounds._chord(N, tau), kappa)
+    assert close(chord(N, tau), kappa)
     low, high = bounds.info_nce_interval(N, tau)
     assert close(low, log1p((n - 1) * exp(-n / (n - 1) * beta)))
     assert close(high, log1p((n - 1) * exp(2 * beta)))

@@ -1,0 +1,116 @@
+"""The published conventions: the same theorems in the units that each implementation reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .calling import Argument, Number, Result, checked, count, plain, refuse
+from .family import info_nce_interval, moco_interval, sup_con_interval
+from .loss import chance
+
+
+class Limits(NamedTuple):
+    """Limits in the units that the variant reports, so already multiplied by ``scale``."""
+
+    chance: Result
+    floor: Result
+    ceiling: Result
+    scale: Result
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One published convention: the limits of its loss in nats and the factor it reports them in.
+
+    ``size`` is the batch size N, or the queue length K where ``queued``.
+    """
+
+    title: str
+    theorem: int
+    chance: Callable[[Number], Result]
+    interval: Callable[[Number, Number, Number | None], Result]
+    scale: Callable[[Number], Result] = np.ones_like
+    queued: bool = False
+
+    def floor(self, size: Number, temperature: Number, dim: Number | None = None) -> Result:
+        return self.interval(size, temperature, dim).low
+
+    def ceiling(self, size: Number, temperature: Number) -> Result:
+        return self.interval(size, temperature, None).high
+
+
+def _info_nce(title: str, scale: Callable[[Number], Result] = np.ones_like) -> Variant:
+    def interval(batch_size: Number, temperature: Number, dim: Number | None) -> Result:
+        return info_nce_interval(batch_size, temperature)
+
+    return Variant(title, 12, np.log, interval, scale)
+
+
+def _nt_xent(title: str, scale: Callable[[Number], Result] = np.ones_like) -> Variant:
+    return Variant(title, 14, chance, sup_con_interval, scale)
+
+
+VARIANTS = {
+    "nt_xent": _nt_xent("NT-Xent, mean over the 2N anchors"),
+    "simclr_tf": _nt_xent(
+        "google-research/simclr: sum of both directions", lambda τ: 2 * np.ones_like(τ)
+    ),
+    "supcon_ref": _nt_xent("HobbitLong/SupContrast: base_temperature 0.07", lambda τ: τ / 0.07),
+    "info_nce": _info_nce("InfoNCE, mean over N anchors"),
+    "clip": _info_nce("CLIP, mean of both directions"),
+    "moco": Variant(
+        "MoCo with a queue of K negatives",
+        13,
+        np.log1p,
+        lambda queue, temperature, dim: moco_interval(queue, temperature),
+        queued=True,
+    ),
+    "moco_v3": _info_nce("MoCo v3: sum of both directions, each times 2τ", lambda τ: 4 * τ),
+    "sup_con": _nt_xent("SupCon (L_out), mean over the 2N anchors"),
+}
+
+
+def _variant(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or value not in VARIANTS:
+        raise refuse(ValueError, name, value, "one of " + ", ".join(VARIANTS))
+    return value
+
+
+@checked(
+    variant=Argument("a key of VARIANTS", _variant),
+    batch_size=Argument("N ≥ 1, the number of positive pairs", count(1, "it counts pairs")),
+)
+def limits(
+    variant: str,
+    batch_size: Number,
+    temperature: Number,
+    queue: Number | None = None,
+    dim: Number | None = None,
+) -> Result:
+    """Chance, floor and ceiling of a variant, in the units that it reports.
+
+    ``queue`` is required for moco, whose batch size does not matter, and refused elsewhere. ``dim``
+    raises the floor of the NT-Xent shapes. A single pair has nothing to contrast: all zero.
+
+    >>> [round(x, 4) for x in limits("supcon_ref", 64, 0.1)]
+    [6.9203, 0.007, 34.4902, 1.4286]
+    >>> round(limits("moco", 256, 0.2, queue=65536).floor, 4)
+    1.3801
+    """
+    row = VARIANTS[variant]
+    scale = unit = row.scale(temperature)
+    if row.queued:
+        if queue is None:
+            expected = f"the number of queued negatives, which {variant!r} compares with"
+            raise refuse(ValueError, "queue", queue, expected)
+        size = queue
+    else:
+        if queue is not None:
+            raise refuse(ValueError, "queue", plain(queue), f"None, as {variant!r} has no queue")
+        size, unit = np.maximum(batch_size, 2), np.where(batch_size == 1, 0.0, scale)
+    low, high = row.interval(size, temperature, dim)
+    return Limits(unit * row.chance(size), unit * low, unit * high, scale)
