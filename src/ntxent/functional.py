@@ -6,64 +6,24 @@ the negatives against the positive, and ``log(1 + exp(log-odds))`` keeps the rel
 loss and gradient near zero, where a log-softmax rounds both to 0.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypedDict, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 from typing_extensions import Unpack
 
-from ntxent import engines
-from ntxent.autograd import eager
 from ntxent.checks import (
     check_choice,
     check_embeddings,
-    check_finite_rows,
     check_labels,
     check_together,
-    check_weights,
-    checked_scale,
 )
-from ntxent.distributed import Alone, Mode, join
+from ntxent.distributed import Alone, join
+from ntxent.options import Call, LossOptions
+from ntxent.rows import gram, log1pexp
+from ntxent.views import Layout, anchors, stack_views, too_small
 
 __all__ = ["ContrastiveStats", "LossOptions", "info_nce_loss", "nt_xent_loss", "sup_con_loss"]
-
-Reduction = Literal["none", "mean", "sum"]
-Layout = Literal["halves", "interleaved"]
-
-
-class LossOptions(TypedDict, total=False):
-    """Keyword arguments of every loss."""
-
-    temperature: float | Tensor | None
-    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default."""
-    scale: float | Tensor | None
-    """1 / tau, instead of ``temperature``."""
-    reduction: Reduction
-    """``"mean"`` over the anchors (the default), ``"sum"``, or ``"none"`` for each anchor's."""
-    weights: Tensor | None
-    """One an anchor, in the order of ``"none"``; the mean becomes sum(w l) / sum(w)."""
-    normalize: bool
-    """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
-    the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
-    engine: str
-    """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists. Those on CUDA
-    multiply half-precision embeddings in half precision: their unit rows, computed in float32, are
-    rounded back to that dtype, which moves a cosine by up to 2^-7 (bfloat16) or 2^-10 (float16).
-    Pass ``z.float()`` to have nothing rounded. The ``"tiled"`` engine multiplies float32 rows."""
-    distributed: Mode
-    """Whose rows are candidates. ``"auto"`` (the default): those of all processes where a process
-    group is initialised, by the better of ``"gather"`` (few messages) and ``"ring"`` (memory and
-    work divided by their number); the loss is then the global one, see :mod:`ntxent.distributed`.
-    ``"local"``: those of this process only, which is another loss with fewer negatives."""
-    process_group: "torch.distributed.ProcessGroup | None"
-    """The processes that share the batch; by default all."""
-    check_values: bool | None
-    """Look for zero and non-finite rows, labels without positives, bad temperatures. None, the
-    default, does so on the CPU only: elsewhere the host would wait for the device at every step.
-    Unchecked, bad rows give a NaN loss."""
 
 
 class ContrastiveStats(NamedTuple):
@@ -75,117 +35,6 @@ class ContrastiveStats(NamedTuple):
     """0-d: mean cosine (dot product where ``normalize=False``) of the positive pairs."""
     negative_similarity: Tensor
     """0-d: the mean over all ordered negative pairs."""
-
-
-def _join(options: LossOptions) -> Alone:
-    return join(options.get("distributed", "auto"), options.get("process_group"))
-
-
-class _Call:
-    """The options of one call, resolved for its tensors and its batch."""
-
-    def __init__(
-        self,
-        batch: Alone,
-        like: Tensor,
-        temperature: float | Tensor | None = None,
-        scale: float | Tensor | None = None,
-        reduction: Reduction = "mean",
-        weights: Tensor | None = None,
-        normalize: bool = True,
-        engine: str = "auto",
-        distributed: Mode = "auto",
-        process_group: "torch.distributed.ProcessGroup | None" = None,
-        check_values: bool | None = None,
-        **unknown: Any,
-    ) -> None:
-        if unknown:
-            raise TypeError(
-                f"{', '.join(unknown)}: received an option that this loss does not have, expected "
-                f"some of {', '.join(LossOptions.__annotations__)}"
-            )
-        check_choice("reduction", reduction, ("none", "mean", "sum"))
-        if check_values is None:
-            check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
-        self.check_values = check_values
-        self.batch, self.engine, self.mode = batch, engine, distributed
-        dtype = engines.accumulation_dtype(like.dtype)
-        self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
-        self.reduction, self.weights, self.normalize = reduction, weights, normalize
-        self.row_dtype = like.dtype
-        if normalize:
-            self.row_dtype = engines.row_dtype(engine, like.device.type, like.dtype)
-        self.anchors = 0
-
-    def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
-        """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
-        if self.normalize:
-            z, norm = _unit_rows(z, self.row_dtype)
-        elif self.check_values:
-            norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
-        if self.check_values:
-            check_finite_rows(names, norm, self.normalize)
-        return z
-
-    def agree(
-        self,
-        loss: str,
-        z: Tensor,
-        samples: int,
-        *,
-        views: int = 1,
-        extra: int = 0,
-        lowest_id: int = 0,
-        **facts: str | bool,
-    ) -> None:
-        """Learn how many samples all ranks have together, where there are others."""
-        if self.weights is not None:
-            check_weights(self.weights, samples * views)
-        if self.batch.size > 1:
-            facts = {
-                "loss": loss,
-                "dtype": str(self.row_dtype),
-                "width of the rows": str(z.shape[1]),
-                "requires_grad of the rows": z.requires_grad,
-                "requires_grad of the temperature": self.scale.requires_grad,
-                "reduction": self.reduction,
-                "weights given": self.weights is not None,
-                "normalize": self.normalize,
-                "distributed": self.mode,
-                **facts,
-            }
-        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
-        self.anchors = self.batch.samples * views
-        if self.scale.requires_grad:
-            self.scale = self.batch.replicated(self.scale)
-
-    def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
-        return self.batch.contrast(
-            x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
-        )
-
-    @property
-    def by_anchor(self) -> bool:
-        """Whether the order of the anchors matters to :meth:`reduce`."""
-        return self.reduction == "none" or self.weights is not None
-
-    def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
-        """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
-        weights = self.weights
-        if weights is not None:
-            loss = weights * loss
-        if self.reduction == "none":
-            return loss
-        if self.reduction == "sum":
-            return self.batch.total(loss.sum())
-        if weights is None and counted is None:
-            mean: Tensor = self.batch.total(loss.sum()) / self.anchors
-            return mean
-        weights = torch.ones_like(loss) if weights is None else weights
-        weight = weights.sum() if counted is None else (weights * counted).sum()
-        sums = self.batch.total(torch.stack([loss.sum(), weight.to(loss.dtype)]))
-        weighted: Tensor = sums[0] / sums[1].clamp(min=torch.finfo(loss.dtype).tiny)
-        return weighted
 
 
 @overload
@@ -267,28 +116,27 @@ def nt_xent_loss(
     """
     with _join(options) as batch:
         # The views of a sample side by side: an anchor finds its positives in the tile it is in.
-        names, stacked = _stack_views(views, layout)
+        names, stacked = stack_views(views, layout)
         n, v, d = stacked.shape
-        call = _Call(batch, stacked, **options)
+        call = Call(batch, stacked, **options)
         z = call.rows(names, stacked.flatten(0, 1))
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
         call.agree("nt_xent", z, n, views=v, **facts)
         if batch.samples < 2:
-            raise ValueError(_too_small(names, v, batch.samples, d))
+            raise ValueError(too_small(names, v, batch.samples, d))
 
-        plain = type(z) is Tensor and not torch.compiler.is_compiling()
-        sample, target = (_labels if plain else _labels.__wrapped__)(n, v, batch.first, z.device)
+        sample, target = anchors(n, v, batch.first, z)
         group = sample if ids is None else ids.long().repeat_interleave(v)
         nll, logit = call.contrast(z, None, x_ids=group, target=target)
 
         if v == 2:
-            loss = nll if decoupled else _log1pexp(nll)
+            loss = nll if decoupled else log1pexp(nll)
             positive = logit
         else:
             # gap[n, a, b] = logit of positive b of anchor a, less that of its target
-            logits = call.scale * _gram(z.view(n, v, d).to(call.scale.dtype))
+            logits = call.scale * gram(z.view(n, v, d).to(call.scale.dtype))
             off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
             logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
             gap = logits - logit[:, None]
@@ -356,7 +204,7 @@ def sup_con_loss(
         views = z.shape[1] if z.ndim == 3 else 1
         check_labels("labels", labels, len(z), z.device)
         rows = z.flatten(0, 1) if z.ndim == 3 else z
-        call = _Call(batch, rows, **options)
+        call = Call(batch, rows, **options)
         rows = call.rows(["z"], rows)
         call.agree("sup_con", rows, len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
@@ -453,7 +301,7 @@ def info_nce_loss(
                 "symmetric: received True with in_batch=False, expected False: the further "
                 "negatives are candidates of x only"
             )
-        call = _Call(batch, x, **options)
+        call = Call(batch, x, **options)
         x, y = call.rows(["x"], x), call.rows(["y"], y)
         candidates, extra, lowest = y, 0, 0
         if negatives is not None:
@@ -500,7 +348,7 @@ def info_nce_loss(
             row_dtype=call.row_dtype,
         )
         if not decoupled:
-            log_odds = _log1pexp(log_odds)
+            log_odds = log1pexp(log_odds)
         loss = (log_odds[:n] + log_odds[n : 2 * n]) / 2 if symmetric else log_odds
         return call.reduce(loss)
 
@@ -510,75 +358,8 @@ def _fewest(batch: Alone, in_batch: bool) -> int:
     return batch.extra + (batch.samples - 1 if in_batch else 0)
 
 
-class _UnitRows(torch.autograd.Function):
-    """u = z / |z| by rows, in the accumulation dtype, rounded to ``dtype``. Half precision costs
-    more than all that follows: only an engine that gains by it asks for it, and what else is
-    computed of u must see the same values. The gradient is the part of g across u, over |z|: it
-    keeps u alone, and dividing by <u, u>, which rounding takes off 1, leaves none of the part
-    along u.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        wide = engines.accumulation_dtype(z.dtype)
-        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=wide)
-        return (z / norm).to(dtype).to(wide), norm
-
-    @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, torch.dtype], output: tuple[Tensor, Tensor]
-    ) -> None:
-        unit, norm = output
-        ctx.mark_non_differentiable(norm)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(unit, norm)
-        ctx.dtype = inputs[0].dtype
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor, None]:
-        unit, norm = ctx.saved_tensors
-        along = (unit * grad).sum(1, keepdim=True)
-        along /= torch.linalg.vector_norm(unit, dim=1, keepdim=True).square()
-        across: Tensor = torch.addcmul(grad, unit, along, value=-1).div_(norm)
-        return across.to(ctx.dtype), None
-
-
-_unit_rows = eager(_UnitRows)
-
-
-class _Gram(torch.autograd.Function):
-    """z @ z.mT for ``[N, V, d]``, with a backward pass that autocast does not round."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
-            return z @ z.mT
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (z,) = ctx.saved_tensors
-        with torch.autocast(z.device.type, enabled=False):
-            gradient: Tensor = (grad + grad.mT) @ z
-        return gradient
-
-
-def _gram(z: Tensor) -> Tensor:
-    gram: Tensor = _Gram.apply(z)
-    return gram
-
-
-def _log1pexp(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) with full relative precision; beyond 40 it is x to the last bit."""
-    result: Tensor = softplus(x, threshold=40.0)
-    return result
+def _join(options: LossOptions) -> Alone:
+    return join(options.get("distributed", "auto"), options.get("process_group"))
 
 
 def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
@@ -592,61 +373,6 @@ def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) 
     mean_negative = (total - sums[0] - m * (views - 1) * mean_positive) / (m * (m - views))
     return ContrastiveStats(
         loss.detach(), mean_positive.to(loss.dtype), mean_negative.to(loss.dtype)
-    )
-
-
-def _stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[str], Tensor]:
-    """Whatever the layout, ``[N, V, d]``, and what to call each view in an error."""
-    if layout is not None:
-        check_choice("layout", layout, ("halves", "interleaved"))
-    if len(views) > 1:
-        names = [f"z{i + 1}" for i in range(len(views))]
-        for name, view in zip(names, views, strict=True):
-            check_embeddings(name, view)
-        check_together(" and ".join(names), views)
-        if layout is not None:
-            raise ValueError(
-                f"layout: received {layout!r} with {len(views)} tensors, expected None; it says "
-                "how a single [2N, d] tensor holds its views"
-            )
-        stacked = torch.stack(list(views), dim=1)
-    elif len(views) == 1:
-        (z,) = views
-        check_embeddings("z", z, (2, 3))
-        if z.ndim == 2:
-            if layout is None or len(z) % 2:
-                raise ValueError(
-                    f"z: received one tensor of shape {list(z.shape)} with layout={layout!r}, "
-                    'expected an even number of rows and layout="halves" (z1 above z2) or '
-                    '"interleaved" (both views of a sample side by side)'
-                )
-            pairs = len(z) // 2
-            halves = z.view(2, pairs, z.shape[1]).transpose(0, 1)
-            stacked = halves if layout == "halves" else z.view(pairs, 2, z.shape[1])
-        else:
-            stacked = z
-        names = [f"z[:, {i}]" for i in range(stacked.shape[1])]
-    else:
-        raise TypeError("nt_xent_loss: received no tensor, expected two or more views")
-    n, v, d = stacked.shape
-    if v < 2 or d == 0:
-        raise ValueError(_too_small(names, v, n, d))
-    return names, stacked
-
-
-@lru_cache(maxsize=8)
-def _labels(n: int, views: int, first: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of each row its sample and its target, the next view; the same at every step."""
-    with torch.inference_mode(False):  # made under it, they could not be saved outside it
-        anchor = torch.arange(n * views, device=device)
-        return anchor // views + first, anchor.view(n, views).roll(-1, 1).flatten()
-
-
-def _too_small(names: Sequence[str], views: int, samples: int, d: int) -> str:
-    return (
-        f"{' and '.join(names)}: received {views} views of shape {[samples, d]}, expected V >= 2 "
-        "views of N >= 2 samples in d >= 1 dimensions; a single sample has no negatives, and its "
-        "loss is 0 whatever the embeddings"
     )
 
 

@@ -1,0 +1,153 @@
+"""The options that every loss has, and what one call makes of them."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+import torch
+from torch import Tensor
+
+from ntxent import engines
+from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
+from ntxent.distributed import Alone, Mode
+from ntxent.rows import unit_rows
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+class LossOptions(TypedDict, total=False):
+    """Keyword arguments of every loss."""
+
+    temperature: float | Tensor | None
+    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default."""
+    scale: float | Tensor | None
+    """1 / tau, instead of ``temperature``."""
+    reduction: Reduction
+    """``"mean"`` over the anchors (the default), ``"sum"``, or ``"none"`` for each anchor's."""
+    weights: Tensor | None
+    """One an anchor, in the order of ``"none"``; the mean becomes sum(w l) / sum(w)."""
+    normalize: bool
+    """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
+    the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
+    engine: str
+    """``"auto"`` (the default) or a name that :func:`ntxent.engines.status` lists. Those on CUDA
+    multiply half-precision embeddings in half precision: their unit rows, computed in float32, are
+    rounded back to that dtype, which moves a cosine by up to 2^-7 (bfloat16) or 2^-10 (float16).
+    Pass ``z.float()`` to have nothing rounded. The ``"tiled"`` engine multiplies float32 rows."""
+    distributed: Mode
+    """Whose rows are candidates. ``"auto"`` (the default): those of all processes where a process
+    group is initialised, by the better of ``"gather"`` (few messages) and ``"ring"`` (memory and
+    work divided by their number); the loss is then the global one, see :mod:`ntxent.distributed`.
+    ``"local"``: those of this process only, which is another loss with fewer negatives."""
+    process_group: "torch.distributed.ProcessGroup | None"
+    """The processes that share the batch; by default all."""
+    check_values: bool | None
+    """Look for zero and non-finite rows, labels without positives, bad temperatures. None, the
+    default, does so on the CPU only: elsewhere the host would wait for the device at every step.
+    Unchecked, bad rows give a NaN loss."""
+
+
+class Call:
+    """The options of one call, resolved for its tensors and its batch."""
+
+    def __init__(
+        self,
+        batch: Alone,
+        like: Tensor,
+        temperature: float | Tensor | None = None,
+        scale: float | Tensor | None = None,
+        reduction: Reduction = "mean",
+        weights: Tensor | None = None,
+        normalize: bool = True,
+        engine: str = "auto",
+        distributed: Mode = "auto",
+        process_group: "torch.distributed.ProcessGroup | None" = None,
+        check_values: bool | None = None,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            raise TypeError(
+                f"{', '.join(unknown)}: received an option that this loss does not have, expected "
+                f"some of {', '.join(LossOptions.__annotations__)}"
+            )
+        check_choice("reduction", reduction, ("none", "mean", "sum"))
+        if check_values is None:
+            check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
+        self.check_values = check_values
+        self.batch, self.engine, self.mode = batch, engine, distributed
+        dtype = engines.accumulation_dtype(like.dtype)
+        self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
+        self.reduction, self.weights, self.normalize = reduction, weights, normalize
+        self.row_dtype = like.dtype
+        if normalize:
+            self.row_dtype = engines.row_dtype(engine, like.device.type, like.dtype)
+        self.anchors = 0
+
+    def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
+        """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
+        if self.normalize:
+            z, norm = unit_rows(z, self.row_dtype)
+        elif self.check_values:
+            norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
+        if self.check_values:
+            check_finite_rows(names, norm, self.normalize)
+        return z
+
+    def agree(
+        self,
+        loss: str,
+        z: Tensor,
+        samples: int,
+        *,
+        views: int = 1,
+        extra: int = 0,
+        lowest_id: int = 0,
+        **facts: str | bool,
+    ) -> None:
+        """Learn how many samples all ranks have together, where there are others."""
+        if self.weights is not None:
+            check_weights(self.weights, samples * views)
+        if self.batch.size > 1:
+            facts = {
+                "loss": loss,
+                "dtype": str(self.row_dtype),
+                "width of the rows": str(z.shape[1]),
+                "requires_grad of the rows": z.requires_grad,
+                "requires_grad of the temperature": self.scale.requires_grad,
+                "reduction": self.reduction,
+                "weights given": self.weights is not None,
+                "normalize": self.normalize,
+                "distributed": self.mode,
+                **facts,
+            }
+        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
+        self.anchors = self.batch.samples * views
+        if self.scale.requires_grad:
+            self.scale = self.batch.replicated(self.scale)
+
+    def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
+        return self.batch.contrast(
+            x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
+        )
+
+    @property
+    def by_anchor(self) -> bool:
+        """Whether the order of the anchors matters to :meth:`reduce`."""
+        return self.reduction == "none" or self.weights is not None
+
+    def reduce(self, loss: Tensor, counted: Tensor | None = None) -> Tensor:
+        """``counted`` is False for anchors that have no loss, whose ``loss`` is 0."""
+        weights = self.weights
+        if weights is not None:
+            loss = weights * loss
+        if self.reduction == "none":
+            return loss
+        if self.reduction == "sum":
+            return self.batch.total(loss.sum())
+        if weights is None and counted is None:
+            mean: Tensor = self.batch.total(loss.sum()) / self.anchors
+            return mean
+        weights = torch.ones_like(loss) if weights is None else weights
+        weight = weights.sum() if counted is None else (weights * counted).sum()
+        sums = self.batch.total(torch.stack([loss.sum(), weight.to(loss.dtype)]))
+        weighted: Tensor = sums[0] / sums[1].clamp(min=torch.finfo(loss.dtype).tiny)
+        return weighted
