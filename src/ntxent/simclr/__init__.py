@@ -1,4 +1,4 @@
-"""SimCLR on scikit-learn's digits, and how good the encoder became.
+"""SimCLR on any images: data, views, encoder, training, and how good the encoder became.
 
 ``ntxent.simclr.training.train(TrainConfig())`` does what ``ntxent train`` does. Only the choices
 are loaded here: PyTorch and Lightning load when a run starts.
