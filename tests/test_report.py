@@ -341,10 +341,20 @@ def test_runs_of_one_convention_share_the_axis_of_the_loss(tmp_path):
         "first &amp; last",
         "second",
     ]
-    table = page.text.partition("By position and by accuracy")[2]
-    assert table.index("second") < table.index("first & last")  # the better position first
+    table = page.text.partition("By accuracy and by position")[2]
+    assert table.index("first & last") < table.index("second")  # the worse position, and better
     assert "No common axis" not in page.text
     assert "What was chosen differently" not in page.text
+
+
+def test_runs_without_a_shared_probe_are_in_the_order_of_their_position(tmp_path):
+    better = losses(80, 256, 0.5, 64, end=0.1)
+    one = make_run(tmp_path / "one", name="higher", finished=False)
+    two = make_run(tmp_path / "two", name="lower", loss=better, finished=False)
+    report(one, two, "-o", tmp_path / "page.html")
+    table = (tmp_path / "page.html").read_text().partition("By accuracy and by position")[2]
+    assert table.index(">two <") < table.index(">one <")
+    assert 'aria-sort="ascending"><button type="button">position' in table
 
 
 @pytest.mark.parametrize("other", [{"size": 128}, {"temperature": 0.1}, {"dim": 8}])

@@ -120,8 +120,8 @@ def analyze(
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.
 
-    Time is that of 7 N^2 d multiply-adds, memory O(N d). A loss depends on N: to compare with a
-    training run of another batch size, compare positions.
+    Time is that of 7 N^2 d multiply-adds, memory O(N d). The loss grows with N: what a training
+    run logged is of batches of its own N.
 
     Args:
         z1: First views ``[N, d]``; float16, bfloat16, float32 or float64.

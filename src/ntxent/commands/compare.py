@@ -1,4 +1,4 @@
-"""Table runs by the position of their loss and by their evaluation."""
+"""Table runs by their evaluation, and by the position of their loss."""
 
 from __future__ import annotations
 
@@ -49,5 +49,9 @@ def run(options: Any) -> int:
     console.print(table)
     for path in unfinished:
         console.print(f"{path} has not finished", soft_wrap=True)
-    console.print("Losses of different N or τ cannot be compared; positions can: 0 floor, 1 chance")
+    console.print(
+        "Losses of different N, τ or augmentation cannot be compared. The position, 0 floor and "
+        "1 chance, says how much of its room a run has used; which encoder is better, a probe.",
+        soft_wrap=True,
+    )
     return 0

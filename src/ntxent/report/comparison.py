@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
 
 
 def comparison(runs: Sequence[Run]) -> Comparison:
-    """The table, best position first, and the figures that the runs share."""
+    """The table, best accuracy first where there is one, and the figures that the runs share."""
     known = [run for run in runs if run.trajectory is not None]
     conventions = {tuple(f"{end:.9g}" for end in run.convention.limits()[:3]) for run in known}
     refusal = None
@@ -45,12 +45,13 @@ def comparison(runs: Sequence[Run]) -> Comparison:
         stated = "; ".join(f"{run.name}: {_setting(run)}" for run in known)
         refusal = (
             "Their losses have different limits, so one axis would compare what cannot be "
-            f"compared: {stated}. Their positions can be."
+            f"compared: {stated}. The position has one axis for all: how much of its room a run "
+            "has used. Neither ranks these encoders; the accuracy of a probe does."
         )
     measures = [list(run.evaluation.get("encoder", {})) for run in runs if run.evaluation]
     shared = [m for m in (measures or [[]])[0] if all(m in other for other in measures)]
     measure = "linear_all" if "linear_all" in shared else shared[-1] if shared else None
-    rows = sorted((_row(run, measure) for run in runs), key=lambda row: _last(row.position))
+    rows = sorted((_row(run, measure) for run in runs), key=_best_first)
     made = {
         "loss": None if refusal or not known else _losses(known),
         "position": _positions(known),
@@ -60,8 +61,13 @@ def comparison(runs: Sequence[Run]) -> Comparison:
     return Comparison(rows, {k: v for k, v in made.items() if v is not None}, refusal, measure)
 
 
-def _last(value: float | None) -> float:
-    return float("inf") if value is None else value
+def _best_first(row: Row) -> tuple[float, float]:
+    """By the probe that the runs share; the position ranks no encoders, and comes second."""
+    worst = float("inf")
+    return (
+        worst if row.accuracy is None else -row.accuracy,
+        worst if row.position is None else row.position,
+    )
 
 
 def _setting(run: Run) -> str:
