@@ -19,7 +19,7 @@ check: $(STAMP) chromium    ## What each commit must pass.
 bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
 
-study: $(STAMP)         ## The study of docs/study.md: about 35 minutes on two cores; stopped, it goes on.
+study: $(STAMP)         ## The study of docs/study.md: about half an hour on two cores; stopped, it goes on.
 	$(BIN)/python -m study run $(ARGS)
 	$(BIN)/python -m study write
 
