@@ -30,6 +30,15 @@ class Rows:
         kept = self.runs[self.runs.grid.isin(names)]
         return Rows(kept, self.looks[self.looks.grid.isin(names)], self.environment)
 
+    def with_usual(self, name: str) -> "Rows":
+        """A grid, and the runs of the main one that differ from it in what it varies alone."""
+        varied = self.runs.grid == name
+        alike = self.runs.grid == "main"
+        for setting in ("data", "batch_size", "temperature"):
+            alike &= self.runs[setting].isin(self.runs[varied][setting])
+        runs = self.runs[varied | alike]
+        return Rows(runs, self.looks[self.looks.run.isin(runs.run)], self.environment)
+
     @property
     def ends(self) -> pd.DataFrame:
         """The runs, with the mean of each quantity over their last looks."""

@@ -39,8 +39,9 @@ def render(rows: Rows, found: dict[str, Any]) -> str:
         "number": _number,
         "percent": _percent,
         "answer": lambda held: "**held**" if held else "**did not hold**",
-        "each": lambda of, form: ", ".join(
-            f"{page.filters[form](value)} on {data}" for data, value in of.items()
+        "each": lambda of, form, key=None: ", ".join(
+            f"{page.filters[form](one if key is None else one[key])} on {data}"
+            for data, one in of.items()
         ),
     }
     text = page.from_string(TEXT.read_text()).render(

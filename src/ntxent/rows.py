@@ -1,4 +1,4 @@
-"""What the losses compute of rows besides the primitive, each with its own backward pass."""
+"""What the losses compute of rows besides the primitive."""
 
 from typing import Any
 

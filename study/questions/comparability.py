@@ -69,15 +69,12 @@ def answer(rows: Rows) -> dict[str, Any]:
         all(difference[data].value > 0 for data in DATA),
         sum(difference[data].low > 0 for data in DATA) >= 2,
     ]
-    strength = _strength(rows)
     return {
         "grid": grid,
-        "above_chance": {data: grid[data]["above_chance"] for data in DATA},
         "difference": difference,
         "within_size": within_size,
         "within_temperature": within_temperature,
-        "strength": strength,
-        "correlation": {data: strength[data]["correlation"] for data in DATA},
+        "strength": _strength(rows),
         **_length(rows),
         "dimension": _dimension(rows),
         "h3": all(supported),
@@ -114,12 +111,7 @@ def _losses(ends: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _strength(rows: Rows) -> dict[str, Any]:
     """Runs that differ in nothing but the augmentation: accuracy, loss, and their correlation."""
-    varied = rows.grid("strength").ends
-    usual = rows.grid("main").ends
-    same = usual[
-        usual.batch_size.isin(varied.batch_size) & usual.temperature.isin(varied.temperature)
-    ]
-    ends = goodness(pd.concat([varied, same]))
+    ends = goodness(rows.with_usual("strength").ends)
     found: dict[str, Any] = {}
     for data in DATA:
         own = ends[ends.data == data]
@@ -156,16 +148,12 @@ def _length(rows: Rows) -> dict[str, Any]:
 
 def _dimension(rows: Rows) -> dict[str, Estimate]:
     """Mean over τ of the correlation of loss and accuracy among runs that differ in d."""
-    varied, usual = rows.grid("dimension").ends, rows.grid("main").ends
-    same = usual[
-        usual.batch_size.isin(varied.batch_size) & usual.temperature.isin(varied.temperature)
-    ]
-    ends = goodness(pd.concat([varied, same]))
+    ends = goodness(rows.with_usual("dimension").ends)
     return {
         data: correlations_within(ends[ends.data == data], "temperature", ["dim"], "few", ["loss"])[
             "loss"
         ]
-        for data in varied.data.unique()
+        for data in ends.data.unique()
     }
 
 

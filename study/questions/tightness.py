@@ -63,6 +63,7 @@ def answer(rows: Rows) -> dict[str, Any]:
     by_run = above.groupby(after.run).mean()
     high, low = ends[temperature >= 0.5], ends[temperature <= 0.05]
     measured = "Th. 5, s̄ and n̄"
+    over_dim = _dimension(rows).groupby(["dim", "run"])[["gap", "simplex"]].mean().groupby("dim")
     return {
         "violations": int(
             (distance < -1e-4 * np.maximum(1, looks.loss.to_numpy()[:, None])).sum().sum()
@@ -82,27 +83,14 @@ def answer(rows: Rows) -> dict[str, Any]:
             for name in THEOREMS
         },
         "middle": median(ends[measured][temperature == 0.5].to_numpy()),
-        "dimension": {
-            d: float(of.groupby(of.run).gap.mean().median())
-            for d, of in _dimension(rows).groupby("dim")
-        },
-        "dimension_simplex": {
-            d: float(of.groupby(of.run).simplex.mean().median())
-            for d, of in _dimension(rows).groupby("dim")
-        },
+        "dimension": dict(over_dim.gap.median()),
+        "dimension_simplex": dict(over_dim.simplex.median()),
     }
 
 
 def _dimension(rows: Rows) -> pd.DataFrame:
     """The last looks over d: distance from the floor of Theorem 7 and from that of Theorem 6."""
-    usual = rows.grid("dimension").looks
-    same = rows.grid("main").looks
-    same = same[
-        same.batch_size.isin(usual.batch_size.unique())
-        & same.temperature.isin(usual.temperature.unique())
-        & same.data.isin(usual.data.unique())
-    ]
-    looks = pd.concat([usual, same])
+    looks = rows.with_usual("dimension").looks
     looks = looks[looks.groupby("run").cumcount(ascending=False) < 5]
     distance = gaps(looks)
     return looks.assign(gap=distance["Th. 7, d"], simplex=distance["Th. 6, nothing"])
