@@ -13,5 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # The kernels are interpreted in processes of their own, where test_cuda.py runs this file.
 collect_ignore = (
-    [] if "TRITON_INTERPRET" in os.environ else ["cuda_kernels.py", "cuda_half_products.py"]
+    []
+    if "TRITON_INTERPRET" in os.environ
+    else ["engines/interpreted_kernels.py", "engines/interpreted_half_products.py"]
 )

@@ -10,6 +10,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from family import MEMBERS
+from inputs import HARD, classes, hard, leaves, mean, random, tau, trained_like
 from ntxent import MoCoLoss, bounds, info_nce_loss, nt_xent_loss, sup_con_loss
 
 SIZES = [(4, 1), (5, 3), (17, 5), (150, 16)]
@@ -22,34 +23,9 @@ def member(request):
     return MEMBERS[request.param]
 
 
-def classes(n):
-    """At least two classes, each of at least two samples."""
-    return torch.arange(n) % max(2, n // 3)
-
-
-def random(member, n, d, dtype=torch.float64, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    rows = [n] * member.views + [n + 3] * member.negatives
-    return [torch.randn(m, d, generator=rng, dtype=torch.float64).to(dtype) for m in rows]
-
-
-def leaves(member, blocks):
-    """The blocks that get a gradient."""
-    return [block.requires_grad_() for block in blocks[: member.trained]]
-
-
-def tau(value, dtype=torch.float64):
-    return torch.tensor(value, dtype=dtype, requires_grad=True)
-
-
 def value_and_gradient(call, blocks, labels, trained, t):
     loss = call(blocks, labels, temperature=t)
     return loss, *torch.autograd.grad(loss, [*trained, t])
-
-
-def mean(losses):
-    """Over the anchors that have positives."""
-    return losses.nanmean()
 
 
 # --- value and gradient ---------------------------------------------------------------------------
@@ -166,28 +142,6 @@ def test_reductions_and_weights(member):
 # --- precision ------------------------------------------------------------------------------------
 
 
-def collapsed(n, d, view, rng):
-    return torch.ones(n, d) + 1e-2 * torch.randn(n, d, generator=rng)
-
-
-def antipodal(n, d, view, rng):
-    return (-1) ** view * collapsed(n, d, view, rng)
-
-
-def trained_like(n, d, view, rng):
-    """Ten clusters, whose members differ by as much as the views of each."""
-    centres = torch.randn(10, d, generator=torch.Generator().manual_seed(7))
-    return centres[torch.arange(n) % 10] + 0.1 * torch.randn(n, d, generator=rng)
-
-
-HARD = [collapsed, antipodal, trained_like]
-
-
-def hard(kind, member, n, d):
-    rng = torch.Generator().manual_seed(0)
-    return [kind(len(b), d, view, rng) for view, b in enumerate(random(member, n, d))]
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", HARD)
 def test_half_precision_keeps_value_and_gradient(member, kind, dtype):
@@ -298,7 +252,7 @@ import json, sys, torch
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from family import MEMBERS
-from test_family import classes, leaves, random, tau
+from inputs import HARD, classes, hard, leaves, mean, random, tau, trained_like
 
 def peak(member, n):  # bytes above what stood before the step
     blocks = random(member, n, 16, torch.float32)
@@ -322,7 +276,7 @@ print(json.dumps(peaks))
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from /proc")
 def test_memory_grows_with_the_rows_and_not_with_their_square():
     """A similarity matrix of the 8,000 rows of two views alone takes 256 MB."""
-    script = MEASURE.format(tests=str(Path(__file__).parent))
+    script = MEASURE.format(tests=str(Path(__file__).parents[1] / "helpers"))
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     peaks = json.loads(out.stdout.splitlines()[-1])
     assert max(large for _, large in peaks.values()) < 32e6, peaks

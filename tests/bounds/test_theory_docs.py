@@ -8,7 +8,7 @@ from matplotlib.mathtext import MathTextParser
 
 from ntxent.bounds import THEOREMS, VARIANTS
 
-DOC = (Path(__file__).parents[1] / "docs" / "theory.md").read_text(encoding="utf-8")
+DOC = (Path(__file__).parents[2] / "docs" / "theory.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```math\n(.*?)^```$", DOC, flags=re.S | re.M)
 PROSE = re.sub(r"^```.*?^```$", "", DOC, flags=re.S | re.M)
 INLINE = re.findall(r"\$([^$]+)\$", PROSE)

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from family import MEMBERS, alone, naive_nt_xent
+from inputs import classes, leaves, mean, random, tau
 from ntxent import NTXentLoss, gradcache, nt_xent_loss, sup_con_loss
 from ntxent.distributed import batch, ring
 from ntxent.distributed.group import Group
 from ranks import Ranks
-from test_family import classes, leaves, mean, random, tau
 
 N, D, TAU = 11, 5, 0.1
 # Samples of each rank, a permutation of who has which part: even, ragged, and with an empty rank.

@@ -14,7 +14,7 @@ import ntxent
 
 SOURCE = Path(ntxent.__file__).parent
 
-DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
+DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 
 
 def arrows() -> dict[str, set[str]]:

@@ -61,7 +61,7 @@ FORMATS = {
     "run folder": lambda p: write(p / "metrics.csv", table(("step", "loss"), ROWS)).parent,
     "lightning_logs": lambda p: write(
         p / "l" / "version_0" / "metrics.csv", table(("step", "loss"), ROWS)
-    ).parents[1],
+    ).parents[2],
 }
 
 

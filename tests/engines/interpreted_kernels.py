@@ -12,7 +12,7 @@ from ntxent import engines, nt_xent_loss
 from ntxent.engines import _triton
 from ntxent.engines._triton import backward, blocks, forward, precision, tuning
 from ntxent.engines._triton.tiling import candidates
-from test_engines import naive, problem
+from problems import naive, problem
 
 assert _triton.INTERPRETED
 

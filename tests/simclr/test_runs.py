@@ -32,7 +32,7 @@ from ntxent.simclr.stopping import Terminated
 from ntxent.simclr.stored import keep_config, kept_config
 from ntxent.simclr.training import train
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OPTIONS = (
     *("train", "--epochs=2", "--model.width=4", "--accelerator=cpu", "--checkpoint_seconds=0"),
     *("--evaluation.labels_per_class=[1]", "--evaluation.draws=2"),

@@ -10,22 +10,7 @@ import torch
 
 from ntxent.simclr import DataConfig
 from ntxent.simclr.data import ImageData, open_source
-
-GENERATOR = np.random.default_rng(0)
-# red, green, blue planes, each row by row, as all three data sets store them
-PIXELS = GENERATOR.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
-LABELS = np.arange(12) % 3
-
-
-def cifar10_binary(root):
-    """Five training files and one for testing; a record is a label and 3072 bytes of planes."""
-    folder = root / "cifar-10-batches-bin"
-    folder.mkdir(parents=True)
-    records = np.concatenate([LABELS[:, None].astype(np.uint8), PIXELS.reshape(12, -1)], axis=1)
-    for index in range(5):
-        records[2 * index : 2 * index + 2].tofile(folder / f"data_batch_{index + 1}.bin")
-    records[10:].tofile(folder / "test_batch.bin")
-    (folder / "batches.meta.txt").write_text("airplane\nautomobile\nbird\n\n")
+from pictures import GENERATOR, LABELS, PIXELS, cifar10_binary
 
 
 def test_cifar10_binary(tmp_path):

@@ -20,7 +20,7 @@ from study.grids import FULL, QUICK, specs
 from study.questions import choosing, failures
 from study.training import Spec, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "study.md"
 
 

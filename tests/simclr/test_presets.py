@@ -8,7 +8,7 @@ import pytest
 from ntxent.cli import main
 from ntxent.simclr.presets import PRESETS
 from ntxent.simclr.stored import config_from
-from test_simclr_sources import cifar10_binary
+from pictures import cifar10_binary
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from family import MEMBERS
+from inputs import classes, random, tau
 from ntxent import NTXentLoss, gradcache
-from test_family import classes, random, tau
 
 N, D = 22, 6
 

@@ -21,24 +21,34 @@ from ntxent.engines._triton.precision import products
 from ntxent.engines._triton.tiling import candidates
 
 pytest.importorskip("triton", reason="Triton has no package for this system")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 FEW = "7-5 or 5-7 or 2-None or 1-1"
 MANY = "257-None or 300-None or 40-2100 or 600-260"
 CONTRACT = "test_forward_and_backward_obey_the_contract"
+ENGINES = "engines/test_engines.py"
 # what runs: a file, and pytest's -k
 SLICES = {
-    "few rows": ("test_engines.py", f"{CONTRACT} and ({FEW}) and (cuda] or -2.0-cuda_atomic)"),
-    "many rows": ("test_engines.py", f"{CONTRACT} and ({MANY}) and 50-200.0-cuda]"),
-    "many rows, atomic": ("test_engines.py", f"{CONTRACT} and ({MANY}) and 50-2.0-cuda_atomic"),
-    "laws": ("test_engines.py", f"not {CONTRACT} and cuda and (not gradcheck or None-False-cuda])"),
+    "few rows": (
+        ENGINES,
+        f"{CONTRACT} and ({FEW}) and (cuda] or -2.0-cuda_atomic)",
+    ),
+    "many rows": (ENGINES, f"{CONTRACT} and ({MANY}) and 50-200.0-cuda]"),
+    "many rows, atomic": (
+        ENGINES,
+        f"{CONTRACT} and ({MANY}) and 50-2.0-cuda_atomic",
+    ),
+    "laws": (
+        ENGINES,
+        f"not {CONTRACT} and cuda and (not gradcheck or None-False-cuda])",
+    ),
     "accuracy": (
-        "test_accuracy.py",
+        "losses/test_accuracy.py",
         "cuda] and not 300 and (test_gradient or test_collapsed or (test_float32 and (3-2 or 2-3))"
         " or ((test_float32 or test_half) and 17-127 and (random or clustered)))",
     ),
-    "kernels": ("cuda_kernels.py", "cuda or not cuda"),
-    "half precision": ("cuda_half_products.py", "cuda or not cuda"),
+    "kernels": ("engines/interpreted_kernels.py", "cuda or not cuda"),
+    "half precision": ("engines/interpreted_half_products.py", "cuda or not cuda"),
 }
 
 

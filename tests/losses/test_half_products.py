@@ -15,10 +15,10 @@ import torch.distributed as dist
 import family
 from embeddings import views
 from family import MEMBERS
+from inputs import classes, hard, leaves, mean, tau, trained_like
 from ntxent import engines, nt_xent_loss
 from ntxent.engines import tiled
 from ranks import Ranks
-from test_family import classes, hard, leaves, mean, tau, trained_like
 
 SMALL = 2.0**-10
 HALF = (torch.bfloat16, torch.float16)

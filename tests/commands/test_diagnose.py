@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from ntxent.commands import diagnose
 
-DOC = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+DOC = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```console\n\$ ntxent diagnose (.*?)\n(.*?)^```$", DOC, re.S | re.M)
 
 
