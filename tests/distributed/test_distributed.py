@@ -36,20 +36,6 @@ SPLITS = {
 CASES = [(size, name) for size, splits in SPLITS.items() for name in splits]
 
 
-@pytest.fixture(scope="module")
-def worlds():
-    made = {}
-
-    def world(size):
-        if size not in made:
-            made[size] = Ranks(size)
-        return made[size]
-
-    yield world
-    for ranks in made.values():
-        ranks.close()
-
-
 # --- value and gradient ---------------------------------------------------------------------------
 
 
