@@ -101,12 +101,19 @@ def check_labels(name: str, labels: Tensor, length: int, device: torch.device) -
         )
 
 
-def check_weights(weights: Tensor, anchors: int) -> None:
+def check_weights(weights: Tensor, anchors: int, device: torch.device) -> None:
     if not isinstance(weights, Tensor) or weights.shape != (anchors,):
         received = list(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
         raise ValueError(
             f"weights: received {received}, expected a tensor of shape [{anchors}], one an anchor "
             'in the order of reduction="none"'
+        )
+    if weights.is_complex():
+        raise TypeError(f"weights: received dtype {weights.dtype}, expected real numbers")
+    if weights.device != device:
+        raise ValueError(
+            f"weights: received device {weights.device} for embeddings on {device}; "
+            f"move it with weights.to({str(device)!r})"
         )
 
 

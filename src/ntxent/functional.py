@@ -18,7 +18,7 @@ from ntxent.checks import (
     check_labels,
     check_together,
 )
-from ntxent.distributed import LocalBatch, join
+from ntxent.distributed import Batch, LocalBatch, join
 from ntxent.options import Call, LossOptions
 from ntxent.rows import gram, log1pexp
 from ntxent.views import Layout, anchors, stack_views, too_small
@@ -123,7 +123,7 @@ def nt_xent_loss(
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
-        call.handshake("nt_xent", z, n, views=v, **facts)
+        call.handshake("nt_xent", [z], n, views=v, **facts)
         if batch.samples < 2:
             raise ValueError(too_small(names, v, batch.samples, d))
 
@@ -206,7 +206,7 @@ def sup_con_loss(
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         call = Call(batch, rows, **options)
         rows = call.rows(["z"], rows)
-        call.handshake("sup_con", rows, len(z), views=views, missing=missing)
+        call.handshake("sup_con", [rows], len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
             received = [call.anchors, rows.shape[1]]
@@ -216,7 +216,7 @@ def sup_con_loss(
         classes, members = torch.unique(everyone, return_inverse=True)
         size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
         positives = size.index_add(0, members, torch.ones_like(members))[members] - 1
-        if call.check_values:
+        if batch.optional:
             _check_classes(positives, missing, len(classes))
         member, positives = members[first : first + m], positives[first : first + m]
 
@@ -291,9 +291,11 @@ def info_nce_loss(
             check_embeddings(name, rows)
         check_together("x and y", [x, y])
         n = len(x)
+        shared = 0
         if negatives is not None:
             check_embeddings("negatives", negatives)
             check_together("x and negatives", [x, negatives], same_shape=False)
+            shared = len(negatives) if shared_negatives else 0
             if shared_negatives and in_batch:  # each rank brings in a part of them
                 negatives = negatives[batch.rank :: batch.size]
         if not in_batch and symmetric:
@@ -313,12 +315,13 @@ def info_nce_loss(
                 lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
         facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
-        call.handshake("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        facts |= {"rows of the shared negatives": shared}
+        call.handshake("info_nce", [x, candidates], n, n_negatives=extra, min_id=lowest, **facts)
         if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
             raise ValueError(
-                f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
-                "negatives, expected at least one negative for each anchor; a larger batch, or "
-                "negatives=..."
+                f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.n_negatives} "
+                "further negatives, expected at least one negative for each anchor; a larger "
+                "batch, or negatives=..."
             )
 
         anchor = torch.arange(n, device=x.device)
@@ -329,7 +332,7 @@ def info_nce_loss(
             own, apart = batch.first + anchor, anchor.new_full((), -1)
         else:
             own = ids
-            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.lowest_id)) - 1
+            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.min_id)) - 1
         y_ids = torch.cat([own, apart.expand(extra)])
         target = anchor
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
@@ -353,18 +356,16 @@ def info_nce_loss(
         return call.reduce(loss)
 
 
-def _fewest(batch: LocalBatch, in_batch: bool) -> int:
+def _fewest(batch: Batch, in_batch: bool) -> int:
     """Number of negatives of an anchor."""
-    return batch.extra + (batch.samples - 1 if in_batch else 0)
+    return batch.n_negatives + (batch.samples - 1 if in_batch else 0)
 
 
-def _join(options: LossOptions) -> LocalBatch:
+def _join(options: LossOptions) -> Batch:
     return join(options.get("distributed", "auto"), options.get("process_group"))
 
 
-def _stats(
-    batch: LocalBatch, z: Tensor, loss: Tensor, positive: Tensor, views: int
-) -> ContrastiveStats:
+def _stats(batch: Batch, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
     wide = torch.float64
     own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ntxent.checks import check_embeddings
 from ntxent.distributed import join
 from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
 
@@ -146,13 +147,12 @@ class MoCoLoss(ContrastiveLoss):
         self._one_for_all = False
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        keys = keys.detach()
+        every_key = self._keys_of_all_ranks(queries, keys)
         # Rounding the queue to half precision would cost more than all that follows.
         dtype = torch.promote_types(queries.dtype, self.queue.dtype)
-        every_key = self._keys_of_all_ranks(keys)
         loss = info_nce_loss(
             queries.to(dtype),
-            keys.to(dtype),
+            keys.detach().to(dtype),
             # What autograd saves must not change when the keys below come in.
             negatives=self.queue.to(dtype, copy=True),
             shared_negatives=True,
@@ -168,19 +168,34 @@ class MoCoLoss(ContrastiveLoss):
             self.oldest.copy_((self.oldest + count) % size)
         return loss
 
-    def _keys_of_all_ranks(self, keys: Tensor) -> Tensor:
-        """Unit rows; the first time, every rank takes over the queue of the first one."""
-        size = len(self.queue)
+    def _keys_of_all_ranks(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Unit rows; where a rank has not yet taken over the first one's queue, all of them do."""
+        size, dim = self.queue.shape
         distributed = self.options.get("distributed", "auto")
         with join(distributed, self.options.get("process_group")) as batch:
-            scale = torch.as_tensor(self.scale, device=keys.device)
-            batch.handshake(len(keys), {"loss": "moco", "queue_size": size}, scale)
+            for name, rows in (("queries", queries), ("keys", keys)):
+                check_embeddings(name, rows)
+            if keys.shape[1] != dim:
+                raise ValueError(
+                    f"keys: received {keys.shape[1]} coordinates, expected the {dim} of the queue; "
+                    "build MoCoLoss with their number as dim"
+                )
+            facts = {
+                "what is computed": "moco",
+                "queue_size": size,
+                "dim": dim,
+                "dtype of the queue": str(self.queue.dtype),
+                "device": keys.device.type,
+                "training": self.training,
+            }
+            alone = batch.size > 1 and not self._one_for_all
+            batch.handshake(len(keys), facts, optional=alone)
             if batch.samples > size:
                 raise ValueError(
                     f"keys: received {batch.samples} rows for a queue of {size}, expected at most "
                     f"{size}; a larger queue_size, or a smaller batch"
                 )
-            if not self._one_for_all:
+            if batch.optional:
                 batch.broadcast(self.queue, self.oldest)
-                self._one_for_all = batch.size > 1
-            return batch.all_gather(normalize(keys.to(self.queue.dtype), dim=1))
+                self._one_for_all = True
+            return batch.all_gather(normalize(keys.detach().to(self.queue.dtype), dim=1))

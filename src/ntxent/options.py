@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntxent import engines
 from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
-from ntxent.distributed import LocalBatch, Mode
+from ntxent.distributed import Batch, Mode
 from ntxent.rows import unit_rows
 
 Reduction = Literal["none", "mean", "sum"]
@@ -51,7 +51,7 @@ class Call:
 
     def __init__(
         self,
-        batch: LocalBatch,
+        batch: Batch,
         like: Tensor,
         temperature: float | Tensor | None = None,
         scale: float | Tensor | None = None,
@@ -70,10 +70,14 @@ class Call:
                 f"some of {', '.join(LossOptions.__annotations__)}"
             )
         check_choice("reduction", reduction, ("none", "mean", "sum"))
+        if not isinstance(check_values, bool | None):
+            raise TypeError(
+                f"check_values: received {check_values!r}, expected True, False or None"
+            )
         if check_values is None:
             check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
         self.check_values = check_values
-        self.batch, self.engine, self.mode = batch, engine, distributed
+        self.batch, self.engine, self.device = batch, engine, like.device
         dtype = engines.accumulation_dtype(like.dtype)
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
         self.reduction, self.weights, self.normalize = reduction, weights, normalize
@@ -95,32 +99,50 @@ class Call:
     def handshake(
         self,
         loss: str,
-        z: Tensor,
+        rows: Sequence[Tensor],
         samples: int,
         *,
         views: int = 1,
-        extra: int = 0,
-        lowest_id: int = 0,
-        **facts: str | bool,
+        n_negatives: int = 0,
+        min_id: int = 0,
+        **facts: str | bool | int,
     ) -> None:
-        """Learn how many samples all ranks have together, where there are others."""
+        """Learn how many samples all ranks have together, where there are others.
+
+        Whatever decides which messages follow, and how long they are, is checked to be equal.
+        """
         if self.weights is not None:
-            check_weights(self.weights, samples * views)
+            check_weights(self.weights, samples * views, self.device)
+            self.weights = self.weights.to(self.scale.dtype)
         if self.batch.size > 1:
+            graph = torch.is_grad_enabled()
+            of_rows, of_scale, of_weights = (
+                graph and any(t.requires_grad for t in tensors)
+                for tensors in (rows, [self.scale], [] if self.weights is None else [self.weights])
+            )
             facts = {
-                "loss": loss,
+                "what is computed": loss,
                 "dtype": str(self.row_dtype),
-                "width of the rows": str(z.shape[1]),
-                "requires_grad of the rows": z.requires_grad,
-                "requires_grad of the temperature": self.scale.requires_grad,
+                "device": self.device.type,
+                "width of the rows": rows[0].shape[1],
+                "requires_grad of the rows": of_rows,
+                "requires_grad of the temperature": of_scale,
+                "requires_grad of the weights": of_weights,
                 "reduction": self.reduction,
                 "weights given": self.weights is not None,
                 "normalize": self.normalize,
-                "distributed": self.mode,
                 **facts,
             }
         self.batch.handshake(
-            samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id
+            samples,
+            facts,
+            self.scale,
+            views=views,
+            n_negatives=n_negatives,
+            min_id=min_id,
+            optional=self.check_values,
+            engine=self.engine,
+            device=self.device.type,
         )
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ntxent.distributed import LocalBatch
+    from ntxent.distributed import Batch
 
 __all__ = ["first", "processes"]
 
@@ -17,7 +17,7 @@ def first() -> bool:
 
 
 @contextmanager
-def processes() -> "Iterator[LocalBatch]":
+def processes() -> "Iterator[Batch]":
     """Joined by gloo where there are several, as the launcher's environment says."""
     from ntxent.distributed import LocalBatch, join
 
@@ -28,6 +28,7 @@ def processes() -> "Iterator[LocalBatch]":
 
     dist.init_process_group("gloo")
     try:
-        yield join("auto", None)
+        with join("auto", None) as batch:
+            yield batch
     finally:
         dist.destroy_process_group()
