@@ -313,7 +313,11 @@ def info_nce_loss(
             ids = ids.long()
             if batch.size > 1:
                 lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
-        facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
+        facts: dict[str, int] = {
+            "symmetric": symmetric,
+            "in_batch": in_batch,
+            "decoupled": decoupled,
+        }
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
         facts |= {"rows of the shared negatives": shared}
         call.handshake("info_nce", [x, candidates], n, n_negatives=extra, min_id=lowest, **facts)

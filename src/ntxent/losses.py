@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ntxent.checks import check_embeddings
-from ntxent.distributed import join
+from ntxent.distributed import Fact, join
 from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
 
 __all__ = ["InfoNCELoss", "MoCoLoss", "NTXentLoss", "SupConLoss"]
@@ -180,7 +180,7 @@ class MoCoLoss(ContrastiveLoss):
                     f"keys: received {keys.shape[1]} coordinates, expected the {dim} of the queue; "
                     "build MoCoLoss with their number as dim"
                 )
-            facts = {
+            facts: dict[str, Fact] = {
                 "what is computed": "moco",
                 "queue_size": size,
                 "dim": dim,

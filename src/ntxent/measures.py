@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed import Batch, LocalBatch
+from ntxent.distributed import Batch, Fact, LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
 
@@ -103,9 +103,9 @@ def unit_pairs(z1: Tensor, z2: Tensor, names: tuple[str, str] = ("z1", "z2")) ->
 
 def handshake(ranks: Batch, what: str, z: Tensor, **facts: float) -> None:
     """Check that all ranks are about to measure the same, of as many rows."""
-    rows = {"what is computed": what, "rows": len(z), "width of the rows": z.shape[1]}
+    rows: dict[str, Fact] = {"rows": len(z), "width of the rows": z.shape[1]}
     kind = {"dtype": str(z.dtype), "device": z.device.type}
-    ranks.handshake(len(z), {**rows, **kind, **facts})
+    ranks.handshake(len(z), {"what is computed": what, **rows, **kind, **facts})
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntxent import engines
 from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
-from ntxent.distributed import Batch, Mode
+from ntxent.distributed import Batch, Fact, Mode
 from ntxent.rows import unit_rows
 
 Reduction = Literal["none", "mean", "sum"]
@@ -105,7 +105,7 @@ class Call:
         views: int = 1,
         n_negatives: int = 0,
         min_id: int = 0,
-        **facts: str | bool | int,
+        **facts: Fact,
     ) -> None:
         """Learn how many samples all ranks have together, where there are others.
 

@@ -96,3 +96,12 @@ def test_autocast_changes_no_loss_of_several_processes(
     by_rank = worlds(size)(every_step, mode, tiles, forward, backward)
     faults = {name: fault(name, [results[name] for results in by_rank]) for name in MEMBERS}
     assert not any(faults.values()), "\n".join(f"{k}: {v}" for k, v in faults.items() if v)
+
+
+def with_autocast_on_the_first_rank(mode):
+    return own_step("NTXentLoss", mode, dist.get_rank() == 0, dist.get_rank() == 0)
+
+
+@pytest.mark.parametrize("mode", ["gather", "ring"])
+def test_autocast_on_one_rank_only_changes_nothing(worlds, mode):
+    assert not fault("NTXentLoss", worlds(2)(with_autocast_on_the_first_rank, mode))

@@ -6,6 +6,7 @@ holding up the tests: nothing takes longer than milliseconds.
 
 import math
 import re
+from contextlib import nullcontext
 from unittest import mock
 
 import pytest
@@ -539,3 +540,52 @@ def queue_of_a_new_rank():
 def test_a_rank_with_a_new_queue_takes_over_that_of_the_first(ranks):
     first, second = ranks(queue_of_a_new_rank)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+# --- a rank that fails in the middle --------------------------------------------------------------
+
+
+def out_of_memory_in(part, failing, mode):
+    """The product of a block fails on some ranks, in the forward or in the backward pass."""
+    error = torch.OutOfMemoryError("no memory")
+    fails = mock.patch.object(torch, "mm", side_effect=error)
+    here = dist.get_rank() in failing
+    views = [z.requires_grad_() for z in rows(n=512, d=256)]
+    with fails if here and part == "forward" else nullcontext():
+        loss = nt_xent(views, distributed=mode)
+    with fails if here and part == "backward" else nullcontext():
+        loss.backward()
+
+
+@pytest.mark.parametrize("mode", ["gather", "ring"])
+@pytest.mark.parametrize("part", ["forward", "backward"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_rank_that_fails_in_the_middle_ends_all_of_them(worlds, size, part, mode):
+    ranks = worlds(size)
+    ranks(one_step, mode)
+    outcomes = ranks.outcomes(out_of_memory_in, part, [1], mode, within=WITHIN)
+    ranks.failed = True
+    assert not any(well for well, _ in outcomes)
+    (said,) = {said for _, said in outcomes}
+    assert said.startswith(
+        f"RankError: rank 1 of {size} failed in the middle of a loss: OutOfMemoryError: no memory."
+    )
+
+
+def before_and_after(part, mode):
+    """The loss before and after a step in which every rank runs out of memory at the same place,
+    with messages of a megabyte under way.
+    """
+    z1, z2 = (z.requires_grad_() for z in rows(n=512, d=256))
+    first = nt_xent_loss(z1, z2, distributed=mode).item()
+    with pytest.raises(torch.OutOfMemoryError, match="no memory"):
+        out_of_memory_in(part, [0, 1], mode)
+    z1, z2 = (z.requires_grad_() for z in rows(n=512, d=256))
+    return first, nt_xent_loss(z1, z2, distributed=mode).item()
+
+
+@pytest.mark.parametrize("mode", ["gather", "ring"])
+@pytest.mark.parametrize("part", ["forward", "backward"])
+def test_ranks_that_all_fail_at_the_same_place_can_go_on(ranks, part, mode):
+    for before, after in ranks(before_and_after, part, mode):
+        assert after == before

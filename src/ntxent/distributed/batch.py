@@ -13,10 +13,12 @@ from typing_extensions import Self
 
 from ntxent import primitive
 
-__all__ = ["Batch", "LocalBatch", "Mode", "join"]
+__all__ = ["Batch", "Fact", "LocalBatch", "Mode", "join"]
 
 Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
+Fact = str | bool | int | float | None
+"""A setting that must be equal on all ranks."""
 
 
 class Batch:
@@ -53,7 +55,7 @@ class Batch:
     def handshake(
         self,
         samples: int,
-        facts: Mapping[str, str | bool | int | float | None],
+        facts: Mapping[str, Fact],
         scale: Tensor | None = None,
         *,
         views: int = 1,
@@ -130,7 +132,7 @@ class LocalBatch(Batch):
     def handshake(
         self,
         samples: int,
-        facts: Mapping[str, str | bool | int | float | None],
+        facts: Mapping[str, Fact],
         scale: Tensor | None = None,
         *,
         views: int = 1,
@@ -219,7 +221,8 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Batch:
     # Only here: this module needs PyTorch's compiler, whose import takes a second.
     from ntxent.distributed.global_batch import GlobalBatch
 
-    return GlobalBatch(handle, mode, error)
+    batch: Batch = GlobalBatch(handle, mode, error)
+    return batch
 
 
 def _is_group(handle: object) -> bool:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.compiler import disable as outside_graphs
 from typing_extensions import Self
 
 from ntxent import engines
-from ntxent.distributed.batch import Batch, Mode
+from ntxent.distributed.batch import Batch, Fact, Mode
 from ntxent.distributed.gather import GatherContrast
-from ntxent.distributed.group import Group, announce
-from ntxent.distributed.handshake import Fact, Header, agree, refuse
+from ntxent.distributed.group import Group, RankError, announce
+from ntxent.distributed.handshake import Header, agree, refuse
 from ntxent.distributed.ring import RingContrast
 
 __all__ = ["GlobalBatch"]
@@ -33,6 +33,14 @@ RING_BYTES = 2**28
 _log = logging.getLogger("ntxent")
 _said: set[str] = set()
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def outside_graphs(method: Method) -> Method:
+    """The method as a compiler calls it without tracing into it."""
+    disabled: Method = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+    return disabled
+
 
 class GlobalBatch(Batch):
     """The rows of all ranks; what sends a message is outside of every compiled graph.
@@ -46,11 +54,11 @@ class GlobalBatch(Batch):
     ) -> None:
         self.group, self.mode, self._error = Group(handle), mode, error
         self.rank, self.size = self.group.rank, self.group.size
-        self._sent = False
+        self._sent = self._agreed = False
         announce()
 
     def __enter__(self) -> Self:
-        self._sent = False
+        self._sent = self._agreed = False
         return self
 
     @outside_graphs
@@ -60,16 +68,16 @@ class GlobalBatch(Batch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, Exception) or self._sent:
-            return
-        # The others wait for this rank's first message, and would until a timeout.
-        self._sent = True
-        try:
-            heard = refuse(self.group, error)
-        except RuntimeError:  # nobody listens any more; what is wrong here is still to be said
-            return
-        if heard is not None:
-            raise heard from error
+        # The others wait for this rank's next message, and would until a timeout.
+        of_all: Exception | None = None
+        if isinstance(error, Exception) and not self._sent:
+            self._sent = True
+            with suppress(RankError):  # nobody listens any more: what is wrong here is left to say
+                of_all = refuse(self.group, error)
+        elif isinstance(error, Exception) and self._agreed:
+            of_all = self.group.fail(error)
+        if of_all is not None:
+            raise of_all from error
 
     @outside_graphs
     def handshake(
@@ -92,6 +100,7 @@ class GlobalBatch(Batch):
         own = Header(0, samples, n_negatives, min_id, int(optional))
         self._sent = True
         ranks = agree(self.group, own, facts, scale)
+        self._agreed = True
         counts = [header.samples for header in ranks]
         negatives = [header.n_negatives for header in ranks]
         self.samples, self.first = sum(counts), sum(counts[: self.rank])
@@ -117,8 +126,8 @@ class GlobalBatch(Batch):
         y_rows = self._x_rows if y is None else self._y_rows
         ring = self._takes_ring(x, y is None or both_ways, sum(y_rows))
         counts = (both_ways, self.group, self._x_rows, y_rows)
-        function = RingContrast if ring else GatherContrast
-        how = (*counts, engine, row_dtype)
+        function = _Ring if ring else _Gather
+        how = (*counts, engine, row_dtype, self.group)
         nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *how)
         return nll, logit
 
@@ -163,6 +172,29 @@ class GlobalBatch(Batch):
     def broadcast(self, *buffers: Tensor) -> None:
         for buffer in buffers:
             self.group.broadcast(buffer)
+
+
+# --- backward passes that fail on all ranks where one fails ---------------------------------------
+
+
+def _failing_together(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """The function with the group as one more argument, the last."""
+
+    class Together(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            ctx.ranks = inputs[-1]
+            return function.forward(ctx, *inputs[:-1])
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            with ctx.ranks.failing_together():
+                return *function.backward(ctx, *grads), None
+
+    return Together
+
+
+_Gather, _Ring = map(_failing_together, (GatherContrast, RingContrast))
 
 
 # --- differentiable sums --------------------------------------------------------------------------

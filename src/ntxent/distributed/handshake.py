@@ -14,11 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ntxent.distributed.batch import Fact
 from ntxent.distributed.group import Group
 
-__all__ = ["Fact", "Header", "agree", "refuse"]
-
-Fact = str | bool | int | float | None
+__all__ = ["Header", "agree", "refuse"]
 
 TEXT = 4096
 """Bytes of the text."""
