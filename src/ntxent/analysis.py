@@ -93,15 +93,7 @@ def exact_loss(
     total = 0.0
     for start in range(ANCHORS * ranks.rank, len(z), ANCHORS * ranks.size):
         rows = slice(start, start + ANCHORS)
-        nll, _ = contrast(
-            z[rows],
-            z,
-            scale,
-            x_ids=pair[rows],
-            y_ids=pair,
-            target=positive[rows],
-            engine="auto",
-        )
+        nll, _ = contrast(z[rows], z, scale, x_ids=pair[rows], y_ids=pair, target=positive[rows])
         # Self and positive are left out: exp(nll) is the odds against the positive.
         total += float(softplus(nll.double(), threshold=40).sum())
         if on_progress is not None:

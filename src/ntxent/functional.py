@@ -119,7 +119,10 @@ def nt_xent_loss(
         names, stacked = stack_views(views, layout)
         n, v, d = stacked.shape
         call = Call(batch, stacked, **options)
-        z = call.rows(names, stacked.flatten(0, 1))
+        z = stacked.flatten(0, 1)
+        norm = call.norms(names, z)
+        if v > 2:  # the other positives are computed of the unit rows as well
+            z, norm = call.unit_rows(z, norm), None
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
@@ -129,7 +132,9 @@ def nt_xent_loss(
 
         sample, target = anchors(n, v, batch.first, z)
         group = sample if ids is None else ids.long().repeat_interleave(v)
-        nll, logit = call.contrast(z, None, x_ids=group, target=target)
+        nll, logit = batch.contrast(
+            z, None, call.scale, x_ids=group, target=target, x_norm=norm, **call.how
+        )
 
         if v == 2:
             loss = nll if decoupled else log1pexp(nll)
@@ -150,7 +155,7 @@ def nt_xent_loss(
         if not return_stats:
             return reduced
         with torch.no_grad():
-            return reduced, _stats(batch, z, loss, positive / call.scale, v)
+            return reduced, _stats(batch, call.unit_rows(z, norm), loss, positive / call.scale, v)
 
 
 def sup_con_loss(
@@ -205,7 +210,7 @@ def sup_con_loss(
         check_labels("labels", labels, len(z), z.device)
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         call = Call(batch, rows, **options)
-        rows = call.rows(["z"], rows)
+        rows = call.unit_rows(rows, call.norms(["z"], rows))
         call.agree("sup_con", rows, len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
@@ -221,8 +226,7 @@ def sup_con_loss(
         member, positives = members[first : first + m], positives[first : first + m]
 
         anchor = torch.arange(m, device=z.device)
-        nothing = torch.full_like(anchor, -1)
-        lse, _ = call.contrast(rows, None, x_ids=first + anchor, target=nothing)
+        lse, _ = batch.contrast(rows, None, call.scale, x_ids=first + anchor, **call.how)
         wide = rows.to(call.scale.dtype)
         sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
         others = batch.total(sums)[member] - wide
@@ -302,10 +306,12 @@ def info_nce_loss(
                 "negatives are candidates of x only"
             )
         call = Call(batch, x, **options)
-        x, y = call.rows(["x"], x), call.rows(["y"], y)
+        x_norm, y_norm = call.norms(["x"], x), call.norms(["y"], y)
         candidates, extra, lowest = y, 0, 0
         if negatives is not None:
-            candidates, extra = torch.cat([y, call.rows(["negatives"], negatives)]), len(negatives)
+            norm = call.norms(["negatives"], negatives)
+            candidates, extra = torch.cat([y, negatives]), len(negatives)
+            y_norm = None if norm is None or y_norm is None else torch.cat([y_norm, norm])
         if ids is not None:
             check_labels("ids", ids, n, x.device)
             ids = ids.long()
@@ -333,7 +339,7 @@ def info_nce_loss(
         y_ids = torch.cat([own, apart.expand(extra)])
         target = anchor
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
-            target = torch.cat([anchor, anchor, anchor.new_full((extra,), -1)])
+            target = torch.cat([anchor, anchor, anchor.new_zeros(extra)])
         # Shared negatives are all here, and nobody else's rows are wanted.
         where = Alone() if shared_negatives and not in_batch else batch
         log_odds, _ = where.contrast(
@@ -344,8 +350,9 @@ def info_nce_loss(
             y_ids=y_ids,
             target=target,
             both_ways=symmetric,
-            engine=call.engine,
-            row_dtype=call.row_dtype,
+            x_norm=x_norm,
+            y_norm=y_norm,
+            **call.how,
         )
         if not decoupled:
             log_odds = log1pexp(log_odds)

@@ -150,14 +150,10 @@ def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
     row = torch.arange(m, device=unit.device)
     scale = unit.new_tensor(2 * t)
     if ranks.size == 1:
-        nothing = torch.full_like(row, -1)
-        potential, _ = contrast(unit, None, scale, x_ids=row, target=nothing, engine="auto")
+        potential, _ = contrast(unit, None, scale, x_ids=row)
     else:
         own = row[ranks.rank :: ranks.size]
-        nothing = torch.full_like(own, -1)
-        lse, _ = contrast(
-            unit[own], unit, scale, x_ids=own, y_ids=row, target=nothing, engine="auto"
-        )
+        lse, _ = contrast(unit[own], unit, scale, x_ids=own, y_ids=row)
         potential = ranks.total(unit.new_zeros(m).index_copy(0, own, lse))
     return float(potential.double().logsumexp(0)) - math.log(m * (m - 1)) - 2 * t
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ntxent import engines
 from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
 from ntxent.distributed import Alone, Mode
-from ntxent.rows import unit_rows
+from ntxent.unit_rows import row_norms, unit_rows
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -82,15 +82,19 @@ class Call:
             self.row_dtype = engines.row_dtype(engine, like.device.type, like.dtype)
         self.anchors = 0
 
-    def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
-        """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
-        if self.normalize:
-            z, norm = unit_rows(z, self.row_dtype)
-        elif self.check_values:
-            norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
+    def norms(self, names: Sequence[str], z: Tensor) -> Tensor | None:
+        """Norms of the rows of ``z``, which come from ``names`` in turn; None where nothing is
+        divided by them."""
+        if not (self.normalize or self.check_values):
+            return None
+        norm = row_norms(z)
         if self.check_values:
             check_finite_rows(names, norm, self.normalize)
-        return z
+        return norm if self.normalize else None
+
+    def unit_rows(self, z: Tensor, norm: Tensor | None) -> Tensor:
+        """The rows divided by their norms, as an engine gets them; ``z`` without norms."""
+        return z if norm is None else unit_rows(z, norm, self.row_dtype)
 
     def agree(
         self,
@@ -124,10 +128,10 @@ class Call:
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)
 
-    def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
-        return self.batch.contrast(
-            x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
-        )
+    @property
+    def how(self) -> dict[str, Any]:
+        """Which engine computes the primitive, and of rows in which dtype."""
+        return {"engine": self.engine, "row_dtype": self.row_dtype}
 
     @property
     def by_anchor(self) -> bool:

@@ -87,10 +87,10 @@ class NTXentLoss(nn.Module):
         scale = checked_scale(self.temperature, None, dtype, embeddings.device, check_value=False)
         x = normalize(embeddings.to(dtype))
         y = None if ref_emb is None else normalize(ref_emb.to(dtype))
-        # Each anchor's last positive, or -1.
-        target = torch.full_like(labels, -1, dtype=p.dtype).scatter_reduce(0, a, p, "amax")
+        # Each anchor's last positive; one without is not read, and any row stands for it.
+        target = torch.zeros_like(labels, dtype=p.dtype).scatter_reduce(0, a, p, "amax")
         x_ids, y_ids = labels.long(), None if y is None else others.long()
-        log_odds, _ = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine="auto")
+        log_odds, _ = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target)
         # From the target to positive p, the log-odds change by <x, target - p> / tau: exactly 0
         # where p is the target.
         positives = x if y is None else y

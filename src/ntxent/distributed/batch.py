@@ -17,7 +17,10 @@ from typing_extensions import Self
 from ntxent import primitive
 from ntxent.distributed.gather import GatherContrast
 from ntxent.distributed.group import Group, announce
+from ntxent.distributed.job import Job
 from ntxent.distributed.ring import RingContrast
+from ntxent.engines import accumulation_dtype
+from ntxent.unit_rows import unit_rows
 
 __all__ = ["Alone", "Mode", "Shared", "join"]
 
@@ -86,32 +89,9 @@ class Alone:
         """
         self.samples, self.extra, self.lowest_id = samples, extra, lowest_id
 
-    def contrast(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor,
-        both_ways: bool = False,
-        engine: str,
-        row_dtype: torch.dtype | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows
-        of this one. ``both_ways`` says that it has entries for ``y``, if only there are rows.
-        """
-        return primitive.contrast(
-            x,
-            y,
-            scale,
-            x_ids=x_ids,
-            y_ids=y_ids,
-            target=target,
-            engine=engine,
-            row_dtype=row_dtype,
-        )
+    contrast = staticmethod(primitive.contrast)
+    """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows of
+    this one."""
 
     def total(self, part: Tensor) -> Tensor:
         """The sum over the ranks, differentiable."""
@@ -196,27 +176,39 @@ class Shared(Alone):
                     f"{theirs}, expected the same on all {self.size} ranks"
                 )
 
-    def contrast(
+    @torch.compiler.disable
+    def contrast(  # messages between processes are no part of a graph
         self,
         x: Tensor,
         y: Tensor | None,
         scale: Tensor,
         *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor,
+        x_norm: Tensor | None = None,
+        y_norm: Tensor | None = None,
         both_ways: bool = False,
-        engine: str,
+        engine: str = "auto",
         row_dtype: torch.dtype | None = None,
+        **labels: Any,
     ) -> tuple[Tensor, Tensor]:
+        unit_dtype = row_dtype or accumulation_dtype(x.dtype)
+        if x_norm is not None:
+            x = unit_rows(x, x_norm, unit_dtype)
+        if y is not None and y_norm is not None:
+            y = unit_rows(y, y_norm, unit_dtype)
         y_rows = self._x_rows if y is None else self._y_rows
         ring = self._takes_ring(x, y is None or both_ways, sum(y_rows))
-        counts = (both_ways, self.group, self._x_rows, y_rows)
-        if torch.compiler.is_compiling():
-            torch._dynamo.graph_break()  # messages between processes are no part of a graph
-        function = RingContrast if ring else GatherContrast
-        how = (*counts, engine, row_dtype)
-        nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *how)
+        job = Job(
+            x_ids=labels["x_ids"],
+            y_ids=labels.get("y_ids"),
+            target=labels.get("target"),
+            both_ways=both_ways,
+            group=self.group,
+            x_counts=self._x_rows,
+            y_counts=y_rows,
+            engine=engine,
+            row_dtype=row_dtype,
+        )
+        nll, logit = (RingContrast if ring else GatherContrast).apply(x, y, scale, job)
         return nll, logit
 
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:
