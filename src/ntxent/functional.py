@@ -18,7 +18,7 @@ from ntxent.checks import (
     check_labels,
     check_together,
 )
-from ntxent.distributed import Alone, join
+from ntxent.distributed import LocalBatch, join
 from ntxent.options import Call, LossOptions
 from ntxent.rows import gram, log1pexp
 from ntxent.views import Layout, anchors, stack_views, too_small
@@ -126,7 +126,7 @@ def nt_xent_loss(
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
-        call.agree("nt_xent", z, n, views=v, **facts)
+        call.handshake("nt_xent", z, n, views=v, **facts)
         if batch.samples < 2:
             raise ValueError(too_small(names, v, batch.samples, d))
 
@@ -211,13 +211,13 @@ def sup_con_loss(
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         call = Call(batch, rows, **options)
         rows = call.unit_rows(rows, call.norms(["z"], rows))
-        call.agree("sup_con", rows, len(z), views=views, missing=missing)
+        call.handshake("sup_con", rows, len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
             received = [call.anchors, rows.shape[1]]
             raise ValueError(f"z: received {received} in all, expected at least 2 rows and d >= 1")
 
-        everyone = batch.everyone(labels.long().repeat_interleave(views))
+        everyone = batch.all_gather(labels.long().repeat_interleave(views))
         classes, members = torch.unique(everyone, return_inverse=True)
         size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
         positives = size.index_add(0, members, torch.ones_like(members))[members] - 1
@@ -319,7 +319,7 @@ def info_nce_loss(
                 lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
         facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
-        call.agree("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        call.handshake("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
         if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
             raise ValueError(
                 f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
@@ -341,7 +341,7 @@ def info_nce_loss(
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
             target = torch.cat([anchor, anchor, anchor.new_zeros(extra)])
         # Shared negatives are all here, and nobody else's rows are wanted.
-        where = Alone() if shared_negatives and not in_batch else batch
+        where = LocalBatch() if shared_negatives and not in_batch else batch
         log_odds, _ = where.contrast(
             x,
             candidates,
@@ -360,16 +360,18 @@ def info_nce_loss(
         return call.reduce(loss)
 
 
-def _fewest(batch: Alone, in_batch: bool) -> int:
+def _fewest(batch: LocalBatch, in_batch: bool) -> int:
     """Number of negatives of an anchor."""
     return batch.extra + (batch.samples - 1 if in_batch else 0)
 
 
-def _join(options: LossOptions) -> Alone:
+def _join(options: LossOptions) -> LocalBatch:
     return join(options.get("distributed", "auto"), options.get("process_group"))
 
 
-def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
+def _stats(
+    batch: LocalBatch, z: Tensor, loss: Tensor, positive: Tensor, views: int
+) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
     wide = torch.float64
     own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])

@@ -174,13 +174,13 @@ class MoCoLoss(ContrastiveLoss):
         distributed = self.options.get("distributed", "auto")
         with join(distributed, self.options.get("process_group")) as batch:
             scale = torch.as_tensor(self.scale, device=keys.device)
-            batch.agree(len(keys), {"loss": "moco", "queue_size": size}, scale)
+            batch.handshake(len(keys), {"loss": "moco", "queue_size": size}, scale)
             if batch.samples > size:
                 raise ValueError(
                     f"keys: received {batch.samples} rows for a queue of {size}, expected at most "
                     f"{size}; a larger queue_size, or a smaller batch"
                 )
             if not self._one_for_all:
-                batch.from_first(self.queue, self.oldest)
+                batch.broadcast(self.queue, self.oldest)
                 self._one_for_all = batch.size > 1
-            return batch.everyone(normalize(keys.to(self.queue.dtype), dim=1))
+            return batch.all_gather(normalize(keys.to(self.queue.dtype), dim=1))

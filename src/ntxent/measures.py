@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed import Alone
+from ntxent.distributed import LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Progress = Callable[[float], object]
-ALONE = Alone()
+LOCAL = LocalBatch()
 
 # Numbers in a float64 temporary: 16 MiB.
 _CHUNK = 2**21
@@ -122,7 +122,7 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
 
 
 @torch.no_grad()
-def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
+def uniformity(z: Tensor, t: float = 2.0, *, ranks: LocalBatch = LOCAL) -> float:
     r"""Log of the mean Gaussian potential of all pairs of rows, in nats; lower is more uniform.
 
     Naively::
@@ -232,7 +232,7 @@ def mean_similarities(z1: Tensor, z2: Tensor) -> MeanSimilarities:
 
 @torch.no_grad()
 def contrastive_accuracy(
-    z1: Tensor, z2: Tensor, *, ranks: Alone = ALONE, on_progress: Progress | None = None
+    z1: Tensor, z2: Tensor, *, ranks: LocalBatch = LOCAL, on_progress: Progress | None = None
 ) -> float:
     """Share of the 2N anchors whose positive is strictly the most similar of 2N - 1 candidates.
 

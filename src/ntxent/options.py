@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntxent import engines
 from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
-from ntxent.distributed import Alone, Mode
+from ntxent.distributed import LocalBatch, Mode
 from ntxent.unit_rows import row_norms, unit_rows
 
 Reduction = Literal["none", "mean", "sum"]
@@ -51,7 +51,7 @@ class Call:
 
     def __init__(
         self,
-        batch: Alone,
+        batch: LocalBatch,
         like: Tensor,
         temperature: float | Tensor | None = None,
         scale: float | Tensor | None = None,
@@ -96,7 +96,7 @@ class Call:
         """The rows divided by their norms, as an engine gets them; ``z`` without norms."""
         return z if norm is None else unit_rows(z, norm, self.row_dtype)
 
-    def agree(
+    def handshake(
         self,
         loss: str,
         z: Tensor,
@@ -123,7 +123,9 @@ class Call:
                 "distributed": self.mode,
                 **facts,
             }
-        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
+        self.batch.handshake(
+            samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id
+        )
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)

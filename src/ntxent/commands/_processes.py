@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ntxent.distributed import Alone
+    from ntxent.distributed import LocalBatch
 
 __all__ = ["first", "processes"]
 
@@ -17,12 +17,12 @@ def first() -> bool:
 
 
 @contextmanager
-def processes() -> "Iterator[Alone]":
+def processes() -> "Iterator[LocalBatch]":
     """Joined by gloo where there are several, as the launcher's environment says."""
-    from ntxent.distributed import Alone, join
+    from ntxent.distributed import LocalBatch, join
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Alone()
+        yield LocalBatch()
         return
     import torch.distributed as dist
 

@@ -22,7 +22,7 @@ from ntxent.distributed.ring import RingContrast
 from ntxent.engines import accumulation_dtype
 from ntxent.unit_rows import unit_rows
 
-__all__ = ["Alone", "Mode", "Shared", "join"]
+__all__ = ["GlobalBatch", "LocalBatch", "Mode", "join"]
 
 Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
@@ -40,7 +40,7 @@ _log = logging.getLogger("ntxent")
 _said: set[str] = set()
 
 
-class Alone:
+class LocalBatch:
     """A batch of this process only."""
 
     rank, size = 0, 1
@@ -64,7 +64,7 @@ class Alone:
     ) -> None:
         pass
 
-    def agree(
+    def handshake(
         self,
         samples: int,
         facts: Mapping[str, Fact],
@@ -105,21 +105,21 @@ class Alone:
         """``value``, equal on all ranks, with an equal gradient on all: that of the loss."""
         return value
 
-    def everyone(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks, without gradient; each has ``views`` for each of its samples."""
         return rows
 
-    def from_first(self, *buffers: Tensor) -> None:
+    def broadcast(self, *buffers: Tensor) -> None:
         """Overwrite the buffers by those of the first rank."""
 
 
-class Shared(Alone):
+class GlobalBatch(LocalBatch):
     """A batch of which every rank of a process group holds a part."""
 
     def __init__(self, group: Group, mode: Mode) -> None:
         self.group, self.mode = group, mode
         self.rank, self.size = group.rank, group.size
-        self._heard = False
+        self._sent = False
 
     def __exit__(
         self,
@@ -127,11 +127,11 @@ class Shared(Alone):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, Exception) and not self._heard:
+        if isinstance(error, Exception) and not self._sent:
             # The others wait for this rank's message, and would until a timeout.
             self.group.all_gather(_message(self.group.device(), refused=1))
 
-    def agree(
+    def handshake(
         self,
         samples: int,
         facts: Mapping[str, Fact],
@@ -145,7 +145,7 @@ class Shared(Alone):
         device = self.group.device()
         message = _message(device, 0, samples, extra, lowest_id, *map(_code, facts.values()))
         message[-1] = scale.detach().double().view(torch.int64).to(device)
-        self._heard = True
+        self._sent = True
         heard = torch.stack(self.group.all_gather(message)).tolist()  # one wait for the device
         self._check(heard, facts)
         _, counts, extras, lowest, *_ = zip(*heard, strict=True)
@@ -186,6 +186,7 @@ class Shared(Alone):
         x_norm: Tensor | None = None,
         y_norm: Tensor | None = None,
         both_ways: bool = False,
+        unit: bool = False,
         engine: str = "auto",
         row_dtype: torch.dtype | None = None,
         **labels: Any,
@@ -202,6 +203,7 @@ class Shared(Alone):
             y_ids=labels.get("y_ids"),
             target=labels.get("target"),
             both_ways=both_ways,
+            unit=unit,
             group=self.group,
             x_counts=self._x_rows,
             y_counts=y_rows,
@@ -241,15 +243,15 @@ class Shared(Alone):
         same: Tensor = _Replicated.apply(value, self.group)
         return same
 
-    def everyone(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         return self.group.all_gather_rows(rows.detach(), self._x_rows)
 
-    def from_first(self, *buffers: Tensor) -> None:
+    def broadcast(self, *buffers: Tensor) -> None:
         for buffer in buffers:
             self.group.broadcast(buffer)
 
 
-def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
+def join(mode: Mode, process_group: dist.ProcessGroup | None) -> LocalBatch:
     """The batch of a loss: shared by the ranks of the group (the default group where None), or of
     this process alone where there is no group of several, or ``mode`` is ``"local"``.
 
@@ -260,7 +262,7 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
         known = ", ".join(map(repr, MODES))
         raise ValueError(f"distributed: received {mode!r}, expected one of {known}")
     if mode == "local" or not (dist.is_available() and dist.is_initialized()):
-        return Alone()
+        return LocalBatch()
     handle: Any = dist.group.WORLD if process_group is None else process_group
     if dist.get_rank(handle) < 0:
         raise ValueError(
@@ -268,9 +270,9 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
             "of this process; let only its members call the loss"
         )
     if dist.get_world_size(handle) == 1:
-        return Alone()
+        return LocalBatch()
     announce()
-    return Shared(Group(handle), mode)
+    return GlobalBatch(Group(handle), mode)
 
 
 # --- the message that the ranks exchange before anything else -------------------------------------

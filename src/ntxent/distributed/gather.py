@@ -38,7 +38,9 @@ class GatherContrast(torch.autograd.Function):
             gathered_ids = job.group.all_gather_rows(other_ids, counts)
             if target is not None:
                 target = target + sum(counts[: job.group.rank])
-            block = Block(anchors, gathered, scale, anchor_ids, gathered_ids, target)
+            block = Block(
+                anchors, gathered, scale, anchor_ids, gathered_ids, target, False, job.unit
+            )
             sums = Sums(*run_forward(*block, job.engine, job.row_dtype))
             saved += [anchors, gathered, scale, *sums]
             results.append(sums[:2])
@@ -57,7 +59,9 @@ class GatherContrast(torch.autograd.Function):
         start, size = 0, len(saved) // len(ctx.blocks)
         for way, (anchor_ids, gathered_ids, target, counts) in enumerate(ctx.blocks):
             anchors, gathered, scale, *sums = saved[way * size : (way + 1) * size]
-            block = Block(anchors, gathered, scale, anchor_ids, gathered_ids, target)
+            block = Block(
+                anchors, gathered, scale, anchor_ids, gathered_ids, target, False, job.unit
+            )
             part = slice(start, start + len(anchors))
             start = part.stop
             upstream = grad_nll[part], grad_logit[part]

@@ -19,6 +19,7 @@ class Job:
     target: Tensor | None
     """As in :class:`ntxent.engines.Block`; names rows of this rank."""
     both_ways: bool
+    unit: bool
     group: Group
     x_counts: list[int]
     """Rows of ``x`` that each rank has."""
