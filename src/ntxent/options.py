@@ -132,8 +132,8 @@ class Call:
 
     @property
     def how(self) -> dict[str, Any]:
-        """Which engine computes the primitive, and of rows in which dtype."""
-        return {"engine": self.engine, "row_dtype": self.row_dtype}
+        """Which engine computes the primitive, and of which rows."""
+        return {"engine": self.engine, "row_dtype": self.row_dtype, "unit": self.normalize}
 
     @property
     def by_anchor(self) -> bool:

@@ -87,15 +87,8 @@ class RingContrast(torch.autograd.Function):
             if hop < schedule.hops:
                 in_flight = schedule.pass_on([remote, remote_ids], hop)
             local, theirs = schedule.parts(hop)
-            block = Block(
-                x[local],
-                remote[theirs],
-                scale,
-                job.x_ids[local],
-                remote_ids[theirs],
-                None,
-                two_sided,
-            )
+            here, there = (x[local], job.x_ids[local]), (remote[theirs], remote_ids[theirs])
+            block = Block(here[0], there[0], scale, here[1], there[1], None, two_sided, job.unit)
             lse, _, _ = run_forward(*block, *how)
             lse = lse.double()
             rows = len(block.x)
@@ -151,15 +144,8 @@ class RingContrast(torch.autograd.Function):
                 in_flight = schedule.pass_on(package, hop)
             remote, remote_ids, *remote_sums = package
             local, theirs = schedule.parts(hop)
-            block = Block(
-                x[local],
-                remote[theirs],
-                scale,
-                job.x_ids[local],
-                remote_ids[theirs],
-                None,
-                two_sided,
-            )
+            here, there = (x[local], job.x_ids[local]), (remote[theirs], remote_ids[theirs])
+            block = Block(here[0], there[0], scale, here[1], there[1], None, two_sided, job.unit)
             lses, upstream = lse[: len(x)][local], grad_nll[: len(x)][local]
             if two_sided:
                 lses = torch.cat([lses, remote_sums[0][theirs]])
