@@ -13,8 +13,8 @@ __all__ = [
     "check_finite_rows",
     "check_labels",
     "check_together",
-    "check_weights",
     "checked_scale",
+    "checked_weights",
 ]
 
 
@@ -101,12 +101,49 @@ def check_labels(name: str, labels: Tensor, length: int, device: torch.device) -
         )
 
 
-def check_weights(weights: Tensor, anchors: int) -> None:
+def checked_weights(
+    weights: Tensor,
+    anchors: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    mean: bool,
+    check_value: bool,
+) -> Tensor:
+    """``weights`` in ``dtype``, whatever their own: one an anchor, and fit to divide a mean by."""
     if not isinstance(weights, Tensor) or weights.shape != (anchors,):
         received = list(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
         raise ValueError(
             f"weights: received {received}, expected a tensor of shape [{anchors}], one an anchor "
             'in the order of reduction="none"'
+        )
+    if weights.is_complex():
+        raise TypeError(f"weights: received {weights.dtype}, expected real numbers")
+    if weights.device != device:
+        raise ValueError(
+            f"weights: received device {weights.device} for embeddings on {device}; "
+            f"move them with weights.to({str(device)!r})"
+        )
+    weights = weights.to(dtype)
+    if check_value and anchors:
+        _check_weight_values(weights.detach(), mean)
+    return weights
+
+
+def _check_weight_values(weights: Tensor, mean: bool) -> None:
+    lowest, total = float(weights.amin()), float(weights.sum())
+    if not mean:
+        if not bool(weights.isfinite().all()):
+            raise ValueError("weights: received a value that is not finite, expected finite ones")
+    elif not lowest >= 0:
+        raise ValueError(
+            f"weights: received {lowest:g} among them, expected numbers >= 0: a mean divides by "
+            'their sum; with reduction="sum" or "none" they may be negative'
+        )
+    elif not (total == 0 or torch.finfo(weights.dtype).tiny <= total < math.inf):
+        raise ValueError(
+            f"weights: their sum is {total:g} in {weights.dtype}, expected 0 or a normal number; "
+            "divide them by their largest, which leaves the mean as it is"
         )
 
 

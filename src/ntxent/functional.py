@@ -365,7 +365,8 @@ def _join(options: LossOptions) -> Alone:
 def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
     wide = torch.float64
-    own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])
+    squares = torch.linalg.vector_norm(z, dtype=wide).square()  # z's own dtype may be float16
+    own = torch.stack([squares, positive.sum(dtype=wide)])
     sums = batch.total(torch.cat([own, z.sum(0, dtype=wide)]))
     m = batch.samples * views
     mean_positive = sums[1] / m

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ntxent import engines
-from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
+from ntxent.checks import check_choice, check_finite_rows, checked_scale, checked_weights
 from ntxent.distributed import Alone, Mode
 from ntxent.rows import unit_rows
 
@@ -24,7 +24,9 @@ class LossOptions(TypedDict, total=False):
     reduction: Reduction
     """``"mean"`` over the anchors (the default), ``"sum"``, or ``"none"`` for each anchor's."""
     weights: Tensor | None
-    """One an anchor, in the order of ``"none"``; the mean becomes sum(w l) / sum(w)."""
+    """One an anchor, in the order of ``"none"``, of any real dtype: they are used in that of the
+    loss. The mean becomes sum(w l) / sum(w), for w >= 0, and 0 where all w are 0; with ``"sum"``
+    and ``"none"`` they are factors, which may be negative."""
     normalize: bool
     """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
     the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
@@ -105,7 +107,14 @@ class Call:
     ) -> None:
         """Learn how many samples all ranks have together, where there are others."""
         if self.weights is not None:
-            check_weights(self.weights, samples * views)
+            self.weights = checked_weights(
+                self.weights,
+                samples * views,
+                self.scale.dtype,
+                z.device,
+                mean=self.reduction == "mean",
+                check_value=self.check_values,
+            )
         if self.batch.size > 1:
             facts = {
                 "loss": loss,
@@ -148,6 +157,6 @@ class Call:
             return mean
         weights = torch.ones_like(loss) if weights is None else weights
         weight = weights.sum() if counted is None else (weights * counted).sum()
-        sums = self.batch.total(torch.stack([loss.sum(), weight.to(loss.dtype)]))
-        weighted: Tensor = sums[0] / sums[1].clamp(min=torch.finfo(loss.dtype).tiny)
+        total, weight = self.batch.total(torch.stack([loss.sum(), weight])).unbind()
+        weighted: Tensor = total / torch.where(weight == 0, 1.0, weight)
         return weighted
