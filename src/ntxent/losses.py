@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from ntxent.distributed import join
 from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
+from ntxent.rows import unit_rows
 
 __all__ = ["InfoNCELoss", "MoCoLoss", "NTXentLoss", "SupConLoss"]
 
@@ -149,38 +150,59 @@ class MoCoLoss(ContrastiveLoss):
         keys = keys.detach()
         # Rounding the queue to half precision would cost more than all that follows.
         dtype = torch.promote_types(queries.dtype, self.queue.dtype)
-        every_key = self._keys_of_all_ranks(keys)
+        # Copies: what autograd saves must not change when keys come in, nor the queue by a call
+        # that fails.
+        queue, oldest = self.queue.clone(), self.oldest.clone()
+        taken = self._keys_of_all_ranks(keys, queue, oldest)
         loss = info_nce_loss(
             queries.to(dtype),
             keys.to(dtype),
-            # What autograd saves must not change when the keys below come in.
-            negatives=self.queue.to(dtype, copy=True),
+            negatives=queue.to(dtype),
             shared_negatives=True,
             in_batch=False,
             symmetric=False,
             scale=self.scale,
             **self.options,
         )
-        with torch.no_grad():
-            size, count = len(self.queue), len(every_key)
-            rows = (self.oldest + torch.arange(count, device=keys.device)) % size
-            self.queue[rows] = every_key
-            self.oldest.copy_((self.oldest + count) % size)
+        if taken is not None:
+            every_key, together = taken
+            self._take(every_key, queue, oldest, together)
         return loss
 
-    def _keys_of_all_ranks(self, keys: Tensor) -> Tensor:
-        """Unit rows; the first time, every rank takes over the queue of the first one."""
-        size = len(self.queue)
+    @torch.no_grad()
+    def _take(self, keys: Tensor, queue: Tensor, oldest: Tensor, together: bool) -> None:
+        """Put the keys of all ranks into the queue. One that is not finite, or was zero, would make
+        every loss NaN until it left: what stands in its place stays.
+        """
+        size, count = len(queue), len(keys)
+        rows = (oldest + torch.arange(count, device=keys.device)) % size
+        finite = keys.isfinite().all(1, keepdim=True)
+        if together and not self._one_for_all:
+            self.queue.copy_(queue)
+            self._one_for_all = True
+        self.queue[rows] = torch.where(finite, keys, queue[rows])
+        self.oldest.copy_((oldest + count) % size)
+
+    def _keys_of_all_ranks(
+        self, keys: Tensor, queue: Tensor, oldest: Tensor
+    ) -> tuple[Tensor, bool] | None:
+        """Unit rows, and whether there are several ranks; None in evaluation. Until they have
+        trained together, ``queue`` becomes that of the first one.
+        """
+        size = len(queue)
         distributed = self.options.get("distributed", "auto")
         with join(distributed, self.options.get("process_group")) as batch:
-            scale = torch.as_tensor(self.scale, device=keys.device)
-            batch.agree(len(keys), {"loss": "moco", "queue_size": size}, scale)
-            if batch.samples > size:
+            scale = torch.as_tensor(self.scale, dtype=torch.float64, device=keys.device)
+            facts = {"loss": "moco", "queue_size": size, "training": self.training}
+            batch.agree(len(keys), facts, scale)
+            if self.training and batch.samples > size:
                 raise ValueError(
                     f"keys: received {batch.samples} rows for a queue of {size}, expected at most "
                     f"{size}; a larger queue_size, or a smaller batch"
                 )
             if not self._one_for_all:
-                batch.from_first(self.queue, self.oldest)
-                self._one_for_all = batch.size > 1
-            return batch.everyone(normalize(keys.to(self.queue.dtype), dim=1))
+                batch.from_first(queue, oldest)
+            if not self.training:
+                return None
+            unit, _ = unit_rows(keys, torch.promote_types(keys.dtype, torch.float32))
+            return batch.everyone(unit.to(queue.dtype)), batch.size > 1

@@ -53,7 +53,10 @@ class _Workspace(threading.local):
         if like.dtype not in self._held:
             # Made under inference_mode, they could not be written to outside it.
             with torch.inference_mode(False):
-                self._held[like.dtype] = torch.empty(2, area, dtype=like.dtype)
+                made = torch.empty(2, area, dtype=like.dtype, device="cpu")
+            if type(made) is not Tensor:  # a mode (fake tensors) is on that the next call is not in
+                return made
+            self._held[like.dtype] = made
         return self._held[like.dtype]
 
 
