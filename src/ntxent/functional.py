@@ -303,17 +303,15 @@ def info_nce_loss(
             )
         call = Call(batch, x, **options)
         x, y = call.rows(["x"], x), call.rows(["y"], y)
-        candidates, extra, lowest = y, 0, 0
+        candidates, extra = y, 0
         if negatives is not None:
             candidates, extra = torch.cat([y, call.rows(["negatives"], negatives)]), len(negatives)
         if ids is not None:
             check_labels("ids", ids, n, x.device)
             ids = ids.long()
-            if batch.size > 1:
-                lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
         facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
-        call.agree("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        call.agree("info_nce", x, n, extra=extra, **facts)
         if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
             raise ValueError(
                 f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
@@ -329,7 +327,7 @@ def info_nce_loss(
             own, apart = batch.first + anchor, anchor.new_full((), -1)
         else:
             own = ids
-            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.lowest_id)) - 1
+            apart = _unused(batch.everyone(ids)) if batch.extra else anchor.new_full((), -1)
         y_ids = torch.cat([own, apart.expand(extra)])
         target = anchor
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
@@ -356,6 +354,14 @@ def info_nce_loss(
 def _fewest(batch: Alone, in_batch: bool) -> int:
     """Number of negatives of an anchor."""
     return batch.extra + (batch.samples - 1 if in_batch else 0)
+
+
+def _unused(ids: Tensor) -> Tensor:
+    """One of 0 ... M that none of the M ids is, however large these are."""
+    m = ids.shape[0]
+    taken = torch.zeros(m + 2, dtype=torch.int64, device=ids.device)
+    inside = torch.where((ids >= 0) & (ids <= m), ids, m + 1)
+    return taken.index_fill(0, inside, 1)[: m + 1].argmin()
 
 
 def _join(options: LossOptions) -> Alone:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ntxent import engines
+from ntxent.autograd import refuse_vmap
 from ntxent.checks import check_choice, check_finite_rows, checked_scale, checked_weights
 from ntxent.distributed import Alone, Mode
 from ntxent.rows import unit_rows
@@ -18,7 +19,9 @@ class LossOptions(TypedDict, total=False):
     """Keyword arguments of every loss."""
 
     temperature: float | Tensor | None
-    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default."""
+    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default. A logit
+    of size 1 / tau is rounded to eps / tau: tau is at least 1.2e-7 in float32 and 2.2e-16 in
+    float64, and at most 9.2e18 and 6.7e153, where its gradient underflows."""
     scale: float | Tensor | None
     """1 / tau, instead of ``temperature``."""
     reduction: Reduction
@@ -75,6 +78,7 @@ class Call:
         if check_values is None:
             check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
         self.check_values = check_values
+        refuse_vmap(like, temperature, scale, weights)
         self.batch, self.engine, self.mode = batch, engine, distributed
         dtype = engines.accumulation_dtype(like.dtype)
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
@@ -86,11 +90,12 @@ class Call:
 
     def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
         """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
+        norm: Tensor | None = None
         if self.normalize:
             z, norm = unit_rows(z, self.row_dtype)
         elif self.check_values:
             norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
-        if self.check_values:
+        if self.check_values and norm is not None:
             check_finite_rows(names, norm, self.normalize)
         return z
 
@@ -102,7 +107,6 @@ class Call:
         *,
         views: int = 1,
         extra: int = 0,
-        lowest_id: int = 0,
         **facts: str | bool,
     ) -> None:
         """Learn how many samples all ranks have together, where there are others."""
@@ -128,7 +132,7 @@ class Call:
                 "distributed": self.mode,
                 **facts,
             }
-        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
+        self.batch.agree(samples, facts, self.scale, views=views, extra=extra)
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import softplus
 
 from ntxent.checks import check_embeddings, check_labels, check_together, checked_scale
 from ntxent.primitive import contrast
+from ntxent.rows import normalized
 
 __all__ = ["NTXentLoss", "SelfSupervisedLoss"]
 
@@ -84,9 +85,10 @@ class NTXentLoss(nn.Module):
         if min(len(a), negatives) == 0 or max(len(a), negatives) == 1:
             return (embeddings.to(dtype) * 0).sum()
 
-        scale = checked_scale(self.temperature, None, dtype, embeddings.device, check_value=False)
-        x = normalize(embeddings.to(dtype))
-        y = None if ref_emb is None else normalize(ref_emb.to(dtype))
+        check_value = embeddings.device.type == "cpu" and not torch.compiler.is_compiling()
+        scale = checked_scale(self.temperature, None, dtype, embeddings.device, check_value)
+        x = normalized(embeddings)
+        y = None if ref_emb is None else normalized(ref_emb)
         # Each anchor's last positive, or -1.
         target = torch.full_like(labels, -1, dtype=p.dtype).scatter_reduce(0, a, p, "amax")
         x_ids, y_ids = labels.long(), None if y is None else others.long()
