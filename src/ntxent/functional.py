@@ -120,7 +120,7 @@ def nt_xent_loss(
         n, v, d = stacked.shape
         call = Call(batch, stacked, **options)
         z = stacked.flatten(0, 1)
-        norm = call.norms(names, z)
+        z, norm = call.norms(names, z)
         if v > 2:  # the other positives are computed of the unit rows as well
             z, norm = call.unit_rows(z, norm), None
         if ids is not None:
@@ -210,7 +210,7 @@ def sup_con_loss(
         check_labels("labels", labels, len(z), z.device)
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         call = Call(batch, rows, **options)
-        rows = call.unit_rows(rows, call.norms(["z"], rows))
+        rows = call.unit_rows(*call.norms(["z"], rows))
         call.handshake("sup_con", rows, len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
@@ -306,20 +306,19 @@ def info_nce_loss(
                 "negatives are candidates of x only"
             )
         call = Call(batch, x, **options)
-        x_norm, y_norm = call.norms(["x"], x), call.norms(["y"], y)
-        candidates, extra, lowest = y, 0, 0
+        x, x_norm = call.norms(["x"], x)
+        y, y_norm = call.norms(["y"], y)
+        candidates, extra = y, 0
         if negatives is not None:
-            norm = call.norms(["negatives"], negatives)
+            negatives, norm = call.norms(["negatives"], negatives)
             candidates, extra = torch.cat([y, negatives]), len(negatives)
             y_norm = None if norm is None or y_norm is None else torch.cat([y_norm, norm])
         if ids is not None:
             check_labels("ids", ids, n, x.device)
             ids = ids.long()
-            if batch.size > 1:
-                lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
         facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
-        call.handshake("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        call.handshake("info_nce", x, n, extra=extra, **facts)
         if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
             raise ValueError(
                 f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
@@ -335,7 +334,7 @@ def info_nce_loss(
             own, apart = batch.first + anchor, anchor.new_full((), -1)
         else:
             own = ids
-            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.lowest_id)) - 1
+            apart = _unused(batch.all_gather(ids)) if batch.extra else anchor.new_full((), -1)
         y_ids = torch.cat([own, apart.expand(extra)])
         target = anchor
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
@@ -365,6 +364,14 @@ def _fewest(batch: LocalBatch, in_batch: bool) -> int:
     return batch.extra + (batch.samples - 1 if in_batch else 0)
 
 
+def _unused(ids: Tensor) -> Tensor:
+    """One of 0 ... M that none of the M ids is, however large these are."""
+    m = ids.shape[0]
+    taken = torch.zeros(m + 2, dtype=torch.int64, device=ids.device)
+    inside = torch.where((ids >= 0) & (ids <= m), ids, m + 1)
+    return taken.index_fill(0, inside, 1)[: m + 1].argmin()
+
+
 def _join(options: LossOptions) -> LocalBatch:
     return join(options.get("distributed", "auto"), options.get("process_group"))
 
@@ -374,7 +381,8 @@ def _stats(
 ) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
     wide = torch.float64
-    own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])
+    squares = torch.linalg.vector_norm(z, dtype=wide).square()  # z's own dtype may be float16
+    own = torch.stack([squares, positive.sum(dtype=wide)])
     sums = batch.total(torch.cat([own, z.sum(0, dtype=wide)]))
     m = batch.samples * views
     mean_positive = sums[1] / m

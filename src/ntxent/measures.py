@@ -21,6 +21,7 @@ from torch import Tensor
 from ntxent.distributed import LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
+from ntxent.unit_rows import in_range
 
 __all__ = [
     "MeanSimilarities",
@@ -76,7 +77,7 @@ def unit_rows(z: Tensor, name: str = "z") -> Tensor:
     unit = torch.empty(z.shape, dtype=accumulation_dtype(z.dtype), device=z.device)
     norm = torch.empty(len(z), dtype=torch.float64, device=z.device)
     for rows in _chunks(z):
-        wide = z[rows].double()
+        wide = in_range(z[rows].double())
         norm[rows] = torch.linalg.vector_norm(wide, dim=1)
         unit[rows] = wide.div_(norm[rows, None])
     bad = ~norm.isfinite() | (norm == 0)

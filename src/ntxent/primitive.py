@@ -7,7 +7,7 @@ computes it is an argument. The laws are in :mod:`ntxent.engines.contract`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -16,7 +16,13 @@ from ntxent import engines
 from ntxent.engines import Block, Sums
 from ntxent.unit_rows import any_arguments, through_norm
 
-__all__ = ["contrast", "run_backward", "run_forward"]
+__all__ = ["NO_VMAP", "contrast", "run_backward", "run_forward"]
+
+_REMEDY = (
+    "and only first derivatives in reverse mode of one batch are computed; use "
+    "ntxent.reference.dense_nt_xent_loss, which torch.func transforms as any other function"
+)
+NO_VMAP = f"ntxent: vmap, or jacrev, was asked for, {_REMEDY}"
 
 
 def run_forward(
@@ -179,6 +185,16 @@ def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
     )
 
 
+def _no_vmap(*arguments: Any) -> NoReturn:
+    raise RuntimeError(NO_VMAP)
+
+
+def _no_forward_mode(*arguments: Any) -> NoReturn:
+    raise RuntimeError(
+        f"ntxent: a derivative in forward mode (jvp, jacfwd, hessian) was asked for, {_REMEDY}"
+    )
+
+
 _contrast_backward.register_autograd(_no_second_gradient)
 
 
@@ -231,12 +247,16 @@ def _traced(x: Tensor) -> bool:
 
 
 class _EagerContrast(torch.autograd.Function):
+    vmap = staticmethod(_no_vmap)
+    jvp = staticmethod(_no_forward_mode)
     forward = staticmethod(run_forward)
     setup_context = staticmethod(_setup_context)
     backward = staticmethod(_gradient)
 
 
 class _EagerBackward(torch.autograd.Function):
+    vmap = staticmethod(_no_vmap)
+    jvp = staticmethod(_no_forward_mode)
     forward = staticmethod(run_backward)
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_no_second_gradient)

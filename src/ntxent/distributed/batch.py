@@ -62,7 +62,8 @@ class LocalBatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass
+        if isinstance(error, RuntimeError) and "vmap" in str(error):
+            raise RuntimeError(primitive.NO_VMAP) from error
 
     def handshake(
         self,

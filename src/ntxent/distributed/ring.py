@@ -75,7 +75,7 @@ class RingContrast(torch.autograd.Function):
 
         # this rank's own block, while its candidates leave
         in_flight = schedule.pass_on([job.rounded(candidates), ids], 0)
-        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways)
+        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways, job.unit)
         nll, logit, saved = run_forward(*block, *how)
 
         # log-sum-exps over the rows of other ranks: of the anchors here, and of the remote ones
@@ -132,7 +132,7 @@ class RingContrast(torch.autograd.Function):
             travelling = slice(len(x)) if y is None else slice(len(x), None)
             package += [lse[travelling], grad_nll[travelling]]
         in_flight = schedule.pass_on(package, 0)
-        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways)
+        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways, job.unit)
         sums = Sums(nll, logit, saved)
         dx, dy, d_scale = run_backward(*block, *sums, grad_nll, grad_logit, *how)
 
