@@ -35,14 +35,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.environment import describe, environment
 from ntxent import NTXentLoss
 from ntxent.simclr import TrainConfig
-from ntxent.simclr.augmentation import TwoViews
-from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.data import ImageData
-from ntxent.simclr.evaluate import Evaluation
-from ntxent.simclr.features import describe as features_of
-from ntxent.simclr.model import ProjectionHead
-from ntxent.simclr.optimizers import make_optimizer
-from ntxent.simclr.schedules import warmup_cosine
+from ntxent.simclr.evaluation.features import describe as features_of
+from ntxent.simclr.evaluation.scores import Evaluation
+from ntxent.simclr.model.encoder import build_encoder
+from ntxent.simclr.model.model import ProjectionHead
+from ntxent.simclr.model.optimizer import make_optimizer
+from ntxent.simclr.model.schedules import warmup_cosine
+from ntxent.simclr.model.views import TwoViews
 
 MEASURES = ("linear_1", "linear_10", "linear_all", "knn")
 

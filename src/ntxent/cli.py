@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ntxent import __version__
-from ntxent.simclr.stopping import Terminated
+from ntxent.simclr.train.signals import Terminated
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from ntxent import bounds
-from ntxent.simclr.recording import moments
+from ntxent.simclr.train.recorder import moments
 
 MEASURES = {
     "alignment": lambda x: 1.0 * np.exp(-3 * x) + 0.1,

@@ -17,9 +17,9 @@ import torch
 from torch import distributed, nn
 
 from ntxent.cli import main
-from ntxent.simclr.batchnorm import SynchronisedBatchNorm, synchronise
-from ntxent.simclr.order import ShuffledBatches, share_of
-from ntxent.simclr.recording import moments
+from ntxent.simclr.data.loader import ShuffledBatches, share_of
+from ntxent.simclr.model.batchnorm import SynchronisedBatchNorm, synchronise
+from ntxent.simclr.train.recorder import moments
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available() or sys.platform == "win32", reason="needs gloo"

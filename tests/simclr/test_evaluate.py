@@ -5,8 +5,8 @@ from torch import nn
 
 from ntxent.simclr import EvaluationConfig
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.evaluate import Evaluation
-from ntxent.simclr.features import describe
+from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.evaluation.scores import Evaluation
 
 LABELS = np.repeat(np.arange(4), 10)
 CONFIG = EvaluationConfig(labels_per_class=(1, 3), draws=4, neighbors=3)

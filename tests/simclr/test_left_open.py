@@ -7,7 +7,7 @@ import yaml
 
 from ntxent.cli import main
 from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
-from ntxent.simclr.left_open import CHOSEN, changed, choose, largest_size, told
+from ntxent.simclr.train.defaults import CHOSEN, changed, choose, largest_size, told
 from pictures import make_tree
 
 PHOTO, DIGIT = (3, 64, 64), (1, 8, 8)
@@ -83,7 +83,7 @@ def test_a_run_keeps_its_choices_and_goes_on_with_them_on_any_machine(place, cap
     assert (kept["batch_size"], kept["data"]["image_size"], kept["epochs"]) == (4, 40, 3)
     assert kept["model"]["stem"] == "imagenet"
 
-    monkeypatch.setattr("ntxent.simclr.left_open.CPU_BATCH", 2)  # another machine
+    monkeypatch.setattr("ntxent.simclr.train.defaults.CPU_BATCH", 2)  # another machine
     for again in (argv, ["train", "--resume", str(place / "a")]):
         (place / "a" / "summary.json").unlink()
         assert main(again) == 0
@@ -95,7 +95,7 @@ def test_a_run_keeps_its_choices_and_goes_on_with_them_on_any_machine(place, cap
 
 def test_a_short_run_says_how_to_make_it_longer(place, capsys, monkeypatch):
     argv = [*arguments(place, "b"), "--batch_size=8", "--data.image_size=20"]
-    monkeypatch.setattr("ntxent.simclr.left_open.CPU_IMAGES", 18)
+    monkeypatch.setattr("ntxent.simclr.train.defaults.CPU_IMAGES", 18)
     assert main(argv) == 0
     assert "--name longer --epochs 20" in capsys.readouterr().out
     summary = json.loads((place / "b" / "summary.json").read_text())

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from ntxent.cli import main
 from ntxent.simclr import EvaluationConfig, ModelConfig, OptimizerConfig, TrainConfig
-from ntxent.simclr.module import SimCLR
-from ntxent.simclr.stored import kept_config
-from ntxent.simclr.trained_run import TrainedRun
-from ntxent.simclr.training import train
+from ntxent.simclr.model.module import SimCLR
+from ntxent.simclr.run.config_file import kept_config
+from ntxent.simclr.run.trained import TrainedRun
+from ntxent.simclr.train.train import train
 
 CONFIG = TrainConfig(
     epochs=1,

@@ -11,11 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ntxent.cli import main
+from ntxent.commands._contact_sheet import choose
 from ntxent.simclr import DataConfig
-from ntxent.simclr.contact_sheet import choose
 from ntxent.simclr.data import ImageData, MemoryImages
-from ntxent.simclr.features import describe
-from ntxent.simclr.trained_run import TrainedRun
+from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.run.trained import TrainedRun
 from pictures import COLOURS, make_tree, picture, spoil
 
 SMALL = (

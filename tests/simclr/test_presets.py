@@ -7,7 +7,7 @@ import pytest
 
 from ntxent.cli import main
 from ntxent.simclr.presets import PRESETS
-from ntxent.simclr.stored import config_from
+from ntxent.simclr.run.config_file import config_from
 from pictures import cifar10_binary
 
 

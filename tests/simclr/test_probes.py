@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from ntxent.simclr import EvaluationConfig
-from ntxent.simclr.assessment import confusion
-from ntxent.simclr.evaluate import Evaluation, of_draws, of_images
-from ntxent.simclr.probes import knn, linear, linear_by_sgd, standardised
+from ntxent.simclr.evaluation.evaluate import confusion
+from ntxent.simclr.evaluation.probes import knn, linear, linear_by_sgd, standardised
+from ntxent.simclr.evaluation.scores import Evaluation, of_draws, of_images
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_sgd_comes_close_to_the_exact_solution(digits):
 def test_large_features_are_probed_by_sgd(digits, monkeypatch):
     train, labels, test, _ = digits
     exact = linear(train, labels, test)
-    monkeypatch.setattr("ntxent.simclr.probes.EXACT_VALUES", 100)
+    monkeypatch.setattr("ntxent.simclr.evaluation.probes.EXACT_VALUES", 100)
     by_sgd = linear(train, labels, test)
     np.testing.assert_array_equal(by_sgd, linear_by_sgd(train, labels, test))
     assert not np.array_equal(by_sgd, exact)

@@ -13,10 +13,10 @@ from torch.nn.functional import normalize
 from ntxent import bounds, measures
 from ntxent.reference import dense_nt_xent_loss
 from ntxent.simclr import EvaluationConfig, ModelConfig, TrainConfig
-from ntxent.simclr import training as training_module
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.recording import PAIRS, Recorder, _measure, _pixels, moments, record_samples
-from ntxent.simclr.training import train
+from ntxent.simclr.train import train as training_module
+from ntxent.simclr.train.recorder import PAIRS, Recorder, _measure, _pixels, moments, record_samples
+from ntxent.simclr.train.train import train
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,15 @@ from safetensors.torch import load_file
 from ntxent.cli import main
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr import EvaluationConfig, ModelConfig, OptimizerConfig, TrainConfig
-from ntxent.simclr.lock import locked
-from ntxent.simclr.metrics_file import MetricsFile
-from ntxent.simclr.module import SimCLR
-from ntxent.simclr.order import ResumableLoader, ShuffledBatches
-from ntxent.simclr.randomness import random_states, set_random_states
-from ntxent.simclr.run_folder import RunFolder
-from ntxent.simclr.stopping import Terminated
-from ntxent.simclr.stored import keep_config, kept_config
-from ntxent.simclr.training import train
+from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
+from ntxent.simclr.model.module import SimCLR
+from ntxent.simclr.run.config_file import keep_config, kept_config
+from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.run.lock import locked
+from ntxent.simclr.train.metrics_file import MetricsFile
+from ntxent.simclr.train.rng import random_states, set_random_states
+from ntxent.simclr.train.signals import Terminated
+from ntxent.simclr.train.train import train
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
@@ -305,7 +305,7 @@ def test_a_read_only_folder_is_one_line(tmp_path, capsys):
 HOLD = """
 import sys, time
 from pathlib import Path
-from ntxent.simclr.lock import locked
+from ntxent.simclr.run.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -20,10 +20,10 @@ from ntxent.simclr import (
     TrainConfig,
 )
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.features import describe
-from ntxent.simclr.model import DigitsEncoder
-from ntxent.simclr.run_folder import RunFolder, atomic
-from ntxent.simclr.training import train
+from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.model.model import DigitsEncoder
+from ntxent.simclr.run.folder import RunFolder, atomic
+from ntxent.simclr.train.train import train
 
 FILES = {
     *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),

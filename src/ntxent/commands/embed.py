@@ -43,9 +43,9 @@ def run(options: Any, given: Any) -> int:
     from torch import nn
 
     from ntxent.simclr.data import open_source
-    from ntxent.simclr.features import describe
-    from ntxent.simclr.run_folder import atomic
-    from ntxent.simclr.trained_run import TrainedRun
+    from ntxent.simclr.evaluation.features import describe
+    from ntxent.simclr.run.folder import atomic
+    from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)
     sizes = {"image_size": trained.image_shape[-1]}

@@ -42,9 +42,9 @@ def run(options: Any, given: Any) -> int:
 
     from rich.console import Console
 
-    from ntxent.simclr.assessment import assess
-    from ntxent.simclr.run_folder import atomic
-    from ntxent.simclr.trained_run import TrainedRun
+    from ntxent.simclr.evaluation.evaluate import assess
+    from ntxent.simclr.run.folder import atomic
+    from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
@@ -65,7 +65,7 @@ def run(options: Any, given: Any) -> int:
 def _show(result: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
-    from ntxent.simclr.tables import accuracies
+    from ntxent.commands._tables import accuracies
 
     if "evaluation" in result:
         console.print(accuracies(result["evaluation"], intervals=True))

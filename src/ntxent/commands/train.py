@@ -44,9 +44,9 @@ def run(options: Any, given: Any) -> int:
 
     from rich.console import Console
 
-    from ntxent.simclr.left_open import left_open
-    from ntxent.simclr.tables import show
-    from ntxent.simclr.training import train
+    from ntxent.commands._tables import show
+    from ntxent.simclr.train.defaults import left_open
+    from ntxent.simclr.train.train import train
 
     result = train(config, () if config.resume not in (None, "auto") else left_open(given))
     if result is not None:
@@ -56,8 +56,8 @@ def run(options: Any, given: Any) -> int:
 
 def _continued(path: str, given: Any) -> TrainConfig:
     """The configuration of the run, with what else was given, to be compared with it."""
-    from ntxent.simclr.run_folder import RunFolder
-    from ntxent.simclr.stored import kept_config
+    from ntxent.simclr.run.config_file import kept_config
+    from ntxent.simclr.run.folder import RunFolder
 
     for name in ("config", "preset"):
         given.pop(name, None)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ntxent.simclr.data.datamodule import ImageData
 from ntxent.simclr.data.images import Images
-from ntxent.simclr.data.module import ImageData
 
 __all__ = ["data_record", "skipped_csv"]
 

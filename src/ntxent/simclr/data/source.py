@@ -83,7 +83,7 @@ def _opened(config: DataConfig, largest_size: int) -> Source:
 
         return open_arrays(path, config)
     if ":" in name:
-        from ntxent.simclr.data.own import open_own
+        from ntxent.simclr.data.custom import open_own
 
         return open_own(config)
     raise FileNotFoundError(

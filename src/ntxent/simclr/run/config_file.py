@@ -8,7 +8,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.run_folder import RunFolder, atomic
+from ntxent.simclr.run.folder import RunFolder, atomic
 
 __all__ = ["FREE", "config_from", "flat", "keep_config", "kept_config", "require_same"]
 

@@ -16,7 +16,7 @@ import torch
 
 from ntxent import __version__, bounds
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.evaluate import Score
+from ntxent.simclr.evaluation.scores import Score
 
 __all__ = ["summarise"]
 

@@ -9,9 +9,9 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
-from ntxent.simclr.checkpoints import AtomicCheckpointIO
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.processes import Processes
+from ntxent.simclr.train.checkpoints import AtomicCheckpointIO
+from ntxent.simclr.train.processes import Processes
 
 __all__ = ["accelerator_of", "make_trainer", "quiet_lightning"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ntxent.simclr.augmentation import TwoViews
 from ntxent.simclr.data import Images, to_unit
-from ntxent.simclr.features import describe
+from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.model.views import TwoViews
 
 __all__ = ["finetune", "share_of_each_class"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ntxent.simclr.run_folder import RunFolder
-from ntxent.simclr.stored import FREE, flat
+from ntxent.simclr.run.config_file import FREE, flat
+from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["compare"]
 

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.run_folder import RunFolder
+from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["configured_loggers", "require_loggers", "tensorboard_logger"]
 

@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def recording(self) -> Path:
-        """What the report shows beyond the metrics; see :mod:`ntxent.simclr.recording`."""
+        """What the report shows beyond the metrics; see :mod:`ntxent.simclr.train.recorder`."""
         return self.path / "report"
 
     @property

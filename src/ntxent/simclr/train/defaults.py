@@ -12,7 +12,7 @@ from typing import Any
 
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import LARGEST_SIZE, Shape, is_tiny
-from ntxent.simclr.stored import flat
+from ntxent.simclr.run.config_file import flat
 
 __all__ = [
     "CHOSEN",

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.left_open import keep_chosen
-from ntxent.simclr.lock import locked
-from ntxent.simclr.run_folder import RunFolder
-from ntxent.simclr.stored import keep_config, kept_config, require_same
+from ntxent.simclr.run.config_file import keep_config, kept_config, require_same
+from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.run.lock import locked
+from ntxent.simclr.train.defaults import keep_chosen
 
 __all__ = ["find_run", "open_run"]
 

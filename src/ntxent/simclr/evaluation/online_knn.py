@@ -10,8 +10,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from ntxent.simclr.config import EvaluationConfig
 from ntxent.simclr.data import ImageData, Images
-from ntxent.simclr.features import describe
-from ntxent.simclr.probes import knn, standardised
+from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.evaluation.probes import knn, standardised
 
 __all__ = ["OnlineKNN"]
 

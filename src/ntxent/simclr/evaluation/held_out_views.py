@@ -6,7 +6,7 @@ import torch
 
 from ntxent.measures import alignment, contrastive_accuracy, effective_rank, uniformity
 from ntxent.simclr.data import Images, to_unit
-from ntxent.simclr.module import SimCLR
+from ntxent.simclr.model.module import SimCLR
 
 __all__ = ["measure_views"]
 

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ntxent.simclr.left_open import MORE
-from ntxent.simclr.run_folder import RunFolder
+from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.train.defaults import MORE
 
 __all__ = ["accuracies", "show"]
 

@@ -15,28 +15,28 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ntxent.report import write_report
-from ntxent.simclr.batchnorm import synchronise
-from ntxent.simclr.checkpoints import Checkpoints
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
-from ntxent.simclr.evaluate import Evaluation, Score
-from ntxent.simclr.export import write_onnx, write_safetensors
-from ntxent.simclr.features import RawPixels, describe, describe_all
-from ntxent.simclr.left_open import changed, choose, largest_size, told
-from ntxent.simclr.loggers import configured_loggers, require_loggers, tensorboard_logger
-from ntxent.simclr.metrics_file import MetricsFile
-from ntxent.simclr.module import COLUMNS, SimCLR
-from ntxent.simclr.online_knn import OnlineKNN
-from ntxent.simclr.opening import find_run, open_run
-from ntxent.simclr.order import share_of
-from ntxent.simclr.processes import Processes, joined
-from ntxent.simclr.progress import Forecast, LiveHealth, PlainHealth
-from ntxent.simclr.randomness import seed_all
-from ntxent.simclr.recording import Recorder, record_samples
-from ntxent.simclr.run_folder import RunFolder, atomic
-from ntxent.simclr.stopping import Stop, stoppable
-from ntxent.simclr.summary import summarise
-from ntxent.simclr.trainer import accelerator_of, make_trainer, quiet_lightning
+from ntxent.simclr.data.loader import share_of
+from ntxent.simclr.evaluation.features import RawPixels, describe, describe_all
+from ntxent.simclr.evaluation.online_knn import OnlineKNN
+from ntxent.simclr.evaluation.scores import Evaluation, Score
+from ntxent.simclr.model.batchnorm import synchronise
+from ntxent.simclr.model.module import COLUMNS, SimCLR
+from ntxent.simclr.run.export import write_onnx, write_safetensors
+from ntxent.simclr.run.folder import RunFolder, atomic
+from ntxent.simclr.train.checkpoints import Checkpoints
+from ntxent.simclr.train.defaults import changed, choose, largest_size, told
+from ntxent.simclr.train.loggers import configured_loggers, require_loggers, tensorboard_logger
+from ntxent.simclr.train.metrics_file import MetricsFile
+from ntxent.simclr.train.processes import Processes, joined
+from ntxent.simclr.train.progress import Forecast, LiveHealth, PlainHealth
+from ntxent.simclr.train.recorder import Recorder, record_samples
+from ntxent.simclr.train.resume import find_run, open_run
+from ntxent.simclr.train.rng import seed_all
+from ntxent.simclr.train.signals import Stop, stoppable
+from ntxent.simclr.train.summary import summarise
+from ntxent.simclr.train.trainer import accelerator_of, make_trainer, quiet_lightning
 
 __all__ = ["train"]
 
@@ -51,7 +51,8 @@ def train(
 
     Args:
         config: Every option.
-        left_open: Dotted names of the options that nobody chose; :mod:`ntxent.simclr.left_open`
+        left_open: Dotted names of the options that nobody chose;
+            :mod:`ntxent.simclr.train.defaults`
             may. What it chooses is kept and told.
 
     Returns:

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from ntxent.simclr.config import EvaluationConfig
 from ntxent.simclr.data import ImageData
-from ntxent.simclr.probes import knn, linear, standardised
+from ntxent.simclr.evaluation.probes import knn, linear, standardised
 
 __all__ = ["Evaluation", "Score", "of_draws", "of_images"]
 

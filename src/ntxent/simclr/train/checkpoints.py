@@ -10,11 +10,11 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ntxent.simclr.metrics_file import MetricsFile
-from ntxent.simclr.order import ResumableLoader
-from ntxent.simclr.randomness import random_states, set_random_states
-from ntxent.simclr.run_folder import atomic
-from ntxent.simclr.stopping import Stop
+from ntxent.simclr.data.loader import ResumableLoader
+from ntxent.simclr.run.folder import atomic
+from ntxent.simclr.train.metrics_file import MetricsFile
+from ntxent.simclr.train.rng import random_states, set_random_states
+from ntxent.simclr.train.signals import Stop
 
 __all__ = ["AtomicCheckpointIO", "Checkpoints"]
 

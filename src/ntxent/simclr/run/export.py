@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ntxent.simclr.data import Shape
-from ntxent.simclr.run_folder import atomic
+from ntxent.simclr.run.folder import atomic
 
 __all__ = ["write_onnx", "write_safetensors"]
 

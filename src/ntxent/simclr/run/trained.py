@@ -12,9 +12,9 @@ from torch import nn
 
 from ntxent.simclr.config import ModelConfig, TrainConfig
 from ntxent.simclr.data import Images, Shape
-from ntxent.simclr.module import SimCLR
-from ntxent.simclr.run_folder import RunFolder
-from ntxent.simclr.stored import kept_config
+from ntxent.simclr.model.module import SimCLR
+from ntxent.simclr.run.config_file import kept_config
+from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["TrainedRun"]
 

@@ -13,14 +13,14 @@ from ntxent import bounds
 from ntxent.gradient_cache import gradcache
 from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
-from ntxent.simclr.augmentation import TwoViews
-from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import Shape
-from ntxent.simclr.model import ProjectionHead
-from ntxent.simclr.optimizers import make_optimizer
-from ntxent.simclr.order import share_of
-from ntxent.simclr.schedules import warmup_cosine
+from ntxent.simclr.data.loader import share_of
+from ntxent.simclr.model.encoder import build_encoder
+from ntxent.simclr.model.model import ProjectionHead
+from ntxent.simclr.model.optimizer import make_optimizer
+from ntxent.simclr.model.schedules import warmup_cosine
+from ntxent.simclr.model.views import TwoViews
 
 __all__ = ["COLUMNS", "SimCLR"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ntxent.simclr.config import AugmentationConfig
-from ntxent.simclr.recipes import build_recipe
+from ntxent.simclr.model.recipes import build_recipe
 
 __all__ = ["TwoViews"]
 

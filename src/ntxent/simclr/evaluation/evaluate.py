@@ -12,11 +12,11 @@ from torch import nn
 
 from ntxent.simclr.config import DataConfig, EvaluationConfig
 from ntxent.simclr.data import ImageData
-from ntxent.simclr.evaluate import Evaluation, of_images
-from ntxent.simclr.features import RawPixels, describe_all
-from ntxent.simclr.finetuning import finetune, share_of_each_class
-from ntxent.simclr.held_out_views import measure_views
-from ntxent.simclr.trained_run import TrainedRun
+from ntxent.simclr.evaluation.features import RawPixels, describe_all
+from ntxent.simclr.evaluation.finetune import finetune, share_of_each_class
+from ntxent.simclr.evaluation.held_out_views import measure_views
+from ntxent.simclr.evaluation.scores import Evaluation, of_images
+from ntxent.simclr.run.trained import TrainedRun
 
 __all__ = ["assess", "confusion"]
 

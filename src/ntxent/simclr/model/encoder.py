@@ -10,7 +10,7 @@ from torch import nn
 from ntxent.simclr.config import ModelConfig
 from ntxent.simclr.data import Shape, is_tiny
 from ntxent.simclr.importing import load_object
-from ntxent.simclr.model import DigitsEncoder
+from ntxent.simclr.model.model import DigitsEncoder
 
 __all__ = ["build_encoder"]
 

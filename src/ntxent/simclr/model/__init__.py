@@ -1,0 +1,1 @@
+"""What is trained: random views of the images, an encoder and head, the step and the optimizer."""
