@@ -38,10 +38,8 @@ from ntxent.simclr import TrainConfig
 from ntxent.simclr.data import ImageData
 from ntxent.simclr.evaluation.features import describe as features_of
 from ntxent.simclr.evaluation.scores import Evaluation
-from ntxent.simclr.model.encoder import build_encoder
-from ntxent.simclr.model.model import ProjectionHead
-from ntxent.simclr.model.optimizer import make_optimizer
-from ntxent.simclr.model.schedules import warmup_cosine
+from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
+from ntxent.simclr.model.optimizer import make_optimizer, warmup_cosine
 from ntxent.simclr.model.views import TwoViews
 
 MEASURES = ("linear_1", "linear_10", "linear_all", "knn")

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from ntxent.simclr import ModelConfig
-from ntxent.simclr.model.encoder import build_encoder
-from ntxent.simclr.model.model import ProjectionHead
+from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
 
 
 class Flat(nn.Module):

@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from ntxent import bounds
+from ntxent.files import atomic
 from ntxent.simclr import (
     AugmentationConfig,
     DataConfig,
@@ -21,8 +22,8 @@ from ntxent.simclr import (
 )
 from ntxent.simclr.data import MemoryImages
 from ntxent.simclr.evaluation.features import describe
-from ntxent.simclr.model.model import DigitsEncoder
-from ntxent.simclr.run.folder import RunFolder, atomic
+from ntxent.simclr.model.encoder import DigitsEncoder
+from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.train.train import train
 
 FILES = {

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ntxent.files import atomic
 from ntxent.simclr.data import Images, to_unit
 from ntxent.simclr.model.views import TwoViews
-from ntxent.simclr.run.folder import atomic
 
 __all__ = ["choose", "contact_sheet"]
 

@@ -42,9 +42,9 @@ def run(options: Any, given: Any) -> int:
 
     from torch import nn
 
+    from ntxent.files import atomic
     from ntxent.simclr.data import open_source
     from ntxent.simclr.evaluation.features import describe
-    from ntxent.simclr.run.folder import atomic
     from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)

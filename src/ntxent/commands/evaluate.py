@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from ntxent.commands._given import data_config, group
-from ntxent.commands._processes import first
 from ntxent.simclr import DataConfig, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -35,15 +34,18 @@ def run(options: Any, given: Any) -> int:
     share = options.finetune
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"finetune: received {share}, expected a share above 0 and at most 1")
-    if not first():
+
+    from ntxent.simclr.train.processes import is_rank_zero
+
+    if not is_rank_zero():
         return 0
 
     from dataclasses import replace
 
     from rich.console import Console
 
+    from ntxent.files import atomic
     from ntxent.simclr.evaluation.evaluate import assess
-    from ntxent.simclr.run.folder import atomic
     from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)

@@ -1,6 +1,6 @@
 """SimCLR on any images: data, views, encoder, training, and how good the encoder became.
 
-``ntxent.simclr.train.train.train(TrainConfig())`` does what ``ntxent train`` does. Only the choices
+``ntxent.simclr.training.train(TrainConfig())`` does what ``ntxent train`` does. Only the choices
 are loaded here: PyTorch and Lightning load when a run starts.
 """
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Labels, MemoryImages
-from ntxent.simclr.data.source import Source
+from ntxent.simclr.data.images import Labels, MemoryImages, Source
 
 __all__ = ["open_arrays", "pixels_from"]
 

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.arrays import pixels_from
 from ntxent.simclr.data.decoding import to_rgb
-from ntxent.simclr.data.images import Images, Labels
-from ntxent.simclr.data.source import Source
+from ntxent.simclr.data.images import Images, Labels, Source
 from ntxent.simclr.importing import load_object
 
 __all__ = ["DatasetImages", "open_own"]

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.folder import FileImages
-from ntxent.simclr.data.images import Images, MemoryImages, Shape, to_unit
+from ntxent.simclr.data.images import LARGEST_SIZE, Images, MemoryImages, Shape, Skipped, to_unit
 from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
-from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, open_source
+from ntxent.simclr.data.source import open_source
 
 __all__ = ["ImageData"]
 

@@ -17,8 +17,15 @@ from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.decoding import header, read_square
-from ntxent.simclr.data.images import MEGABYTE, Images, Labels, MemoryImages
-from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, Source
+from ntxent.simclr.data.images import (
+    LARGEST_SIZE,
+    MEGABYTE,
+    Images,
+    Labels,
+    MemoryImages,
+    Skipped,
+    Source,
+)
 
 __all__ = ["FileImages", "Scan", "open_folder", "scan_folder"]
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["Images", "Labels", "MemoryImages", "Shape", "is_tiny", "to_unit"]
+__all__ = [
+    "LARGEST_SIZE",
+    "Images",
+    "Labels",
+    "MemoryImages",
+    "Shape",
+    "Skipped",
+    "Source",
+    "is_tiny",
+    "to_unit",
+]
 
 Shape = tuple[int, int, int]  # channels, height, width
 
 Labels = NDArray[Any]  # int64 [n]; -1 marks an image without one
 
 MEGABYTE = 2**20
+
+# Pixels a side that the images of a folder get at most, where nobody says how many.
+LARGEST_SIZE = 96
 
 
 class Images(Dataset[Tensor]):
@@ -66,6 +80,33 @@ class MemoryImages(Images):
         if self.pixels.nbytes > megabytes * MEGABYTE:
             return self
         return MemoryImages(self.pixels.to(device), self.labels)
+
+
+class Skipped(NamedTuple):
+    """A file that is left out, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images, and what is known of them.
+
+    Attributes:
+        train: The images to learn from; all of them where ``test`` is None.
+        test: The source's own held-out images.
+        classes: The names of the labels 0, 1, …
+        names, test_names: The file of each image of ``train`` and of ``test``.
+        skipped: Files that are no usable images.
+    """
+
+    train: Images
+    test: Images | None = None
+    classes: Sequence[str] = ()
+    names: Sequence[str] | None = None
+    test_names: Sequence[str] | None = None
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def is_tiny(shape: Shape) -> bool:

@@ -12,8 +12,8 @@ import torch
 
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.folder import FileImages, scan_folder
-from ntxent.simclr.data.images import Images, to_unit
-from ntxent.simclr.data.source import LARGEST_SIZE, Source, open_source
+from ntxent.simclr.data.images import LARGEST_SIZE, Images, Source, to_unit
+from ntxent.simclr.data.source import open_source
 
 __all__ = ["inspect"]
 

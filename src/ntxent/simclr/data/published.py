@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Labels, MemoryImages
-from ntxent.simclr.data.source import Source
+from ntxent.simclr.data.images import Labels, MemoryImages, Source
 
 __all__ = ["PUBLISHED"]
 

@@ -7,18 +7,23 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ntxent.measures import alignment, contrastive_accuracy, effective_rank, uniformity
 from ntxent.simclr.config import DataConfig, EvaluationConfig
-from ntxent.simclr.data import ImageData
+from ntxent.simclr.data import ImageData, Images, to_unit
 from ntxent.simclr.evaluation.features import RawPixels, describe_all
 from ntxent.simclr.evaluation.finetune import finetune, share_of_each_class
-from ntxent.simclr.evaluation.held_out_views import measure_views
 from ntxent.simclr.evaluation.scores import Evaluation, of_images
+from ntxent.simclr.model.module import SimCLR
 from ntxent.simclr.run.trained import TrainedRun
 
-__all__ = ["assess", "confusion"]
+__all__ = ["assess", "confusion", "measure_views"]
+
+LARGEST_PART = 2048
+BATCH = 256
 
 
 def assess(
@@ -103,3 +108,32 @@ def _finetuned(
         right = int((answers == test_labels).sum())
         result[name] = of_images(right, len(test_labels))._asdict()
     return result
+
+
+@torch.no_grad()
+def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, float] | None:
+    """The measures of :mod:`ntxent.measures` on at most 2,048 of the images.
+
+    ``contrastive_accuracy`` is the share of views whose other view is nearer than any view of any
+    other image; it is larger for fewer images. None where there is one image only.
+    """
+    if len(images) < 2:
+        return None
+    device = next(model.parameters()).device
+    count = min(len(images), LARGEST_PART)
+    pairs = []
+    model.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for start in range(0, count, BATCH):
+            batch = images[list(range(start, min(start + BATCH, count)))]
+            views = model.views(to_unit(batch).to(device))
+            pairs.append(model(torch.cat(views)).float().cpu().chunk(2))
+    first, second = (torch.cat(part) for part in zip(*pairs, strict=True))
+    return {
+        "images": count,
+        "contrastive_accuracy": contrastive_accuracy(first, second),
+        "alignment": alignment(first, second),
+        "uniformity": uniformity(torch.cat([first, second])),
+        "effective_rank": effective_rank(torch.cat([first, second])),
+    }

@@ -16,10 +16,8 @@ from ntxent.monitor import HealthMonitor
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import Shape
 from ntxent.simclr.data.loader import share_of
-from ntxent.simclr.model.encoder import build_encoder
-from ntxent.simclr.model.model import ProjectionHead
-from ntxent.simclr.model.optimizer import make_optimizer
-from ntxent.simclr.model.schedules import warmup_cosine
+from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
+from ntxent.simclr.model.optimizer import make_optimizer, warmup_cosine
 from ntxent.simclr.model.views import TwoViews
 
 __all__ = ["COLUMNS", "SimCLR"]

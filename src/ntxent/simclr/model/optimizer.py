@@ -1,7 +1,7 @@
 """The optimizers of a run: which parameters decay, the peak learning rate, and LARS."""
 
 from collections.abc import Iterable
-from math import sqrt
+from math import cos, pi, sqrt
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from ntxent.simclr.config import OptimizerConfig
 
-__all__ = ["LARS", "make_optimizer", "parameter_groups", "peak_lr"]
+__all__ = ["LARS", "make_optimizer", "parameter_groups", "peak_lr", "warmup_cosine"]
 
 
 class LARS(Optimizer):
@@ -141,3 +141,16 @@ def make_optimizer(
     if config.name == "sgd":
         return SGD(groups, lr=lr, momentum=config.momentum, weight_decay=decay)
     return LARS(groups, lr, config.momentum, decay, config.trust)
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
+
+    The cosine would be 0 at ``steps``, the first step that is not taken.
+
+    >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from ntxent.simclr.run.config_file import FREE, flat
+from ntxent.files import flatten
+from ntxent.simclr.run.config_file import FREE
 from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["compare"]
@@ -37,7 +38,7 @@ def compare(folders: Sequence[str], sort: str) -> tuple[list[dict[str, Any]], li
             unfinished.append(folder)
     if not runs:
         raise FileNotFoundError("runs: none has finished; continue them with ntxent train --resume")
-    settings = [dict(flat(yaml.safe_load(run.config.read_text()))) for run in runs]
+    settings = [flatten(yaml.safe_load(run.config.read_text())) for run in runs]
     differing = _differing(settings)
     rows = [
         _row(run, {name: setting.get(name) for name in differing})

@@ -1,16 +1,17 @@
 """The configuration in a run folder: how it is kept, read again, and compared."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
 
+from ntxent.files import atomic, flatten
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.run.folder import RunFolder, atomic
+from ntxent.simclr.run.folder import RunFolder
 
-__all__ = ["FREE", "config_from", "flat", "keep_config", "kept_config", "require_same"]
+__all__ = ["FREE", "config_from", "keep_config", "kept_config", "require_same"]
 
 # What says where a run is kept and how it is watched, but nothing of its result.
 FREE = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
@@ -50,7 +51,7 @@ def require_same(kept: TrainConfig, received: TrainConfig, run: RunFolder) -> No
     Raises:
         ValueError: they differ; says in what.
     """
-    old, new = dict(flat(asdict(kept))), dict(flat(asdict(received)))
+    old, new = flatten(asdict(kept)), flatten(asdict(received))
     changed = [
         f"{name} was {old.get(name)!r}, received {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -70,12 +71,3 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         nested = isinstance(old, dict) and isinstance(change, Mapping)
         result[name] = _merged(old or {}, change) if nested else change
     return result
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested options by their dotted names."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

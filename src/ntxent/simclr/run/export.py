@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from ntxent.files import atomic
 from ntxent.simclr.data import Shape
-from ntxent.simclr.run.folder import atomic
 
 __all__ = ["write_onnx", "write_safetensors"]
 

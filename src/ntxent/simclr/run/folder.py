@@ -1,13 +1,10 @@
 """The folder that keeps a run: which files it has, and how none is lost or half written."""
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RunFolder", "atomic"]
+__all__ = ["RunFolder"]
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,3 @@ class RunFolder:
         """Remove what a killed process had half written."""
         for file in self.path.glob("*.partial"):
             file.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` at the end: readers see all of it or nothing.
-
-    The bytes are on the disk before the name is, so that this holds for a loss of power as well.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ntxent.files import atomic
 from ntxent.simclr.data.loader import ResumableLoader
-from ntxent.simclr.run.folder import atomic
 from ntxent.simclr.train.metrics_file import MetricsFile
 from ntxent.simclr.train.rng import random_states, set_random_states
 from ntxent.simclr.train.signals import Stop

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ntxent.files import flatten
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import LARGEST_SIZE, Shape, is_tiny
-from ntxent.simclr.run.config_file import flat
 
 __all__ = [
     "CHOSEN",
@@ -88,7 +88,7 @@ def choose(
 
 def keep_chosen(config: TrainConfig, kept: TrainConfig, left_open: Collection[str]) -> TrainConfig:
     """The configuration with the choices that a run was started with, on whatever machine."""
-    values = dict(flat(asdict(kept)))
+    values = flatten(asdict(kept))
     return changed(config, {name: values[name] for name in CHOSEN if name in left_open})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from ntxent.simclr.run.folder import atomic
+from ntxent.files import atomic
 
 __all__ = ["MetricsFile", "keep_rows"]
 

@@ -1,4 +1,4 @@
-"""The processes that torchrun starts for one run."""
+"""The processes that torchrun starts for one command."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,49 +9,57 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-__all__ = ["Processes", "joined"]
+__all__ = ["Processes", "is_rank_zero", "torchrun_group"]
 
 T = TypeVar("T")
 
 
+def is_rank_zero() -> bool:
+    """Whether this process has rank 0; without torchrun it has."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @dataclass(frozen=True)
 class Processes:
-    """This process's number among all of them, and how many share its machine."""
+    """The rank of this process, the number of processes, and how many of them this machine has."""
 
     rank: int = 0
     size: int = 1
     local_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes the run folder, prints and evaluates."""
         return self.rank == 0
 
-    def ask_first(self, question: Callable[[], T]) -> T:
-        """What the first process answers, in every process; where it fails, all of them end.
+    def on_rank_zero(self, function: Callable[[], T]) -> T:
+        """Calls the function in the process of rank 0, and returns its result in every process.
 
-        Only the first raises its exception, for one message instead of many.
+        Where it raises, the other processes end with status 2 and no message of their own.
         """
         if self.size == 1:
-            return question()
-        answer: list[Any] = [None, None]
+            return function()
+        result: list[Any] = [None, None]
         error: BaseException | None = None
-        if self.first:
+        if self.is_rank_zero:
             try:
-                answer[0] = question()
+                result[0] = function()
             except BaseException as raised:
-                error, answer[1] = raised, repr(raised)
-        distributed.broadcast_object_list(answer, src=0)
+                error, result[1] = raised, repr(raised)
+        distributed.broadcast_object_list(result, src=0)
         if error is not None:
             raise error
-        if answer[1] is not None:
+        if result[1] is not None:
             raise SystemExit(2)
-        return answer[0]  # type: ignore[no-any-return]
+        return result[0]  # type: ignore[no-any-return]
 
 
 @contextmanager
-def joined(accelerator: str) -> Iterator[Processes]:
-    """Join torchrun's processes, by NCCL on CUDA and else by gloo; alone without torchrun."""
+def torchrun_group(accelerator: str) -> Iterator[Processes]:
+    """Joins the process group of torchrun, with NCCL on CUDA and else with gloo, and leaves it.
+
+    Without torchrun it yields the one process that there is.
+    """
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield Processes()
         return
@@ -60,11 +68,11 @@ def joined(accelerator: str) -> Iterator[Processes]:
     )
     if accelerator == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    ours = not distributed.is_initialized()
-    if ours:
+    created = not distributed.is_initialized()
+    if created:
         distributed.init_process_group("nccl" if accelerator == "cuda" else "gloo")
     try:
         yield Processes(rank, size, local_size)
     finally:
-        if ours:
+        if created:
             distributed.destroy_process_group()

@@ -14,6 +14,7 @@ from lightning import Callback
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from ntxent.files import atomic
 from ntxent.report import write_report
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import ImageData, Shape, data_record, skipped_csv
@@ -24,12 +25,12 @@ from ntxent.simclr.evaluation.scores import Evaluation, Score
 from ntxent.simclr.model.batchnorm import synchronise
 from ntxent.simclr.model.module import COLUMNS, SimCLR
 from ntxent.simclr.run.export import write_onnx, write_safetensors
-from ntxent.simclr.run.folder import RunFolder, atomic
+from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.train.checkpoints import Checkpoints
 from ntxent.simclr.train.defaults import changed, choose, largest_size, told
 from ntxent.simclr.train.loggers import configured_loggers, require_loggers, tensorboard_logger
 from ntxent.simclr.train.metrics_file import MetricsFile
-from ntxent.simclr.train.processes import Processes, joined
+from ntxent.simclr.train.processes import Processes, torchrun_group
 from ntxent.simclr.train.progress import Forecast, LiveHealth, PlainHealth
 from ntxent.simclr.train.recorder import Recorder, record_samples
 from ntxent.simclr.train.resume import find_run, open_run
@@ -73,10 +74,12 @@ def train(
     accelerator = accelerator_of(config)
     with ExitStack() as stack:
         stop = stack.enter_context(stoppable())
-        processes = stack.enter_context(joined(accelerator))
-        config, run, left_open = processes.ask_first(partial(_find, config, left_open, processes))
+        processes = stack.enter_context(torchrun_group(accelerator))
+        config, run, left_open = processes.on_rank_zero(
+            partial(_find, config, left_open, processes)
+        )
         if config.resume is not None and run.summary.exists():
-            return (run, json.loads(run.summary.read_text())) if processes.first else None
+            return (run, json.loads(run.summary.read_text())) if processes.is_rank_zero else None
 
         seed_all(config.seed)
         largest = largest_size(accelerator, config, left_open)
@@ -85,25 +88,25 @@ def train(
         chosen = choose(config, left_open, accelerator, *images, processes.size)
         line = told(config, chosen)
         config = changed(config, chosen)
-        processes.ask_first(partial(share_of, config.batch_size, processes.size))
+        processes.on_rank_zero(partial(share_of, config.batch_size, processes.size))
         data.batch_size = config.batch_size
         evaluation = Evaluation.of(data, config.evaluation)
         online = OnlineKNN.of(data, config.evaluation)
         model = SimCLR(config, data.shape)
         untrained = deepcopy(model.encoder)
-        step = processes.ask_first(partial(open_run, config, run, stack))
+        step = processes.on_rank_zero(partial(open_run, config, run, stack))
 
         prepared = perf_counter()
-        metrics = MetricsFile(run.metrics, COLUMNS) if processes.first else None
+        metrics = MetricsFile(run.metrics, COLUMNS) if processes.is_rank_zero else None
         checkpoints = Checkpoints(run.checkpoint, config.checkpoint_seconds, stop, metrics, step)
         with _explained(run, checkpoints, stop, processes):
-            if processes.first:
+            if processes.is_rank_zero:
                 _record(run, data)
                 if line is not None:
                     Console(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
             watchers = [] if online is None else [online]
             device = _fit(config, run, model, data, accelerator, processes, checkpoints, watchers)
-            if not processes.first:
+            if not processes.is_rank_zero:
                 return None
             _record(run, data)  # with the files that turned out to be damaged
             encoder = deepcopy(model.encoder)  # without what torch.compile has attached to it
@@ -194,12 +197,12 @@ def _explained(
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning answers Ctrl-C with SystemExit
         if stop.received is None:
             raise
-        if not processes.first:
+        if not processes.is_rank_zero:
             raise SystemExit(128 + stop.received) from error
         kept = checkpoints.kept
         raise stop.exception(f"; {kept}; continue with: {_continue(run)}") from error
     except FloatingPointError as error:
-        if not processes.first:
+        if not processes.is_rank_zero:
             raise SystemExit(1) from error
         remedy = "start another run with a smaller --optimizer.lr, or with --optimizer.clip_norm"
         raise FloatingPointError(f"{error}; {checkpoints.kept}; {remedy}") from error
