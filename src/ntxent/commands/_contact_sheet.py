@@ -1,4 +1,4 @@
-"""A picture of images with their two augmented views side by side."""
+"""A PNG of images, each beside two augmented views."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ntxent.files import atomic
 from ntxent.simclr.data import Images, to_unit
 from ntxent.simclr.model.views import TwoViews
 
-__all__ = ["choose", "contact_sheet"]
+__all__ = ["choose_images", "contact_sheet"]
 
 COLUMNS, ROWS = 4, 8
 SIDE, GAP, LABEL = 72, 4, 14
 
 
-def choose(images: Images, count: int = COLUMNS * ROWS, seed: int = 0) -> list[int]:
-    """At most ``count`` images, drawn from the classes in turn, sorted by class."""
+def choose_images(images: Images, count: int = COLUMNS * ROWS, seed: int = 0) -> list[int]:
+    """Returns indices of at most ``count`` images, drawn from all classes, sorted by class."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
     if images.labels is None:
         return sorted(order[:count].tolist())
     labels = images.labels[order]
-    # the place of each image among those of its class, in the drawn order
+    # turn[i]: how many images of the class of image i stand before it in the drawn order
     turn = np.empty(len(order), dtype=np.int64)
     for label in np.unique(labels):
         members = labels == label
@@ -39,8 +39,8 @@ def choose(images: Images, count: int = COLUMNS * ROWS, seed: int = 0) -> list[i
 def contact_sheet(
     images: Images, views: TwoViews, classes: list[str], path: Path, seed: int = 0
 ) -> None:
-    """Write a PNG: in each cell an image and its two views, under the name of its class."""
-    chosen = choose(images, seed=seed)
+    """Writes a PNG: in each cell an image and its two views, under the name of its class."""
+    chosen = choose_images(images, seed=seed)
     originals = to_unit(images[chosen])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A finished run, as a person reads it: how good the encoder is, and where its loss stands."""
+"""Tables of a finished run: the accuracies of its encoder, and its loss beside the limits."""
 
 import shlex
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ntxent.simclr.run.folder import RunFolder
-from ntxent.simclr.train.defaults import MORE
+from ntxent.simclr.train.defaults import LONG_RUN_FACTOR
 
 __all__ = ["accuracies", "show"]
 
@@ -20,7 +20,7 @@ REPRESENTATIONS = {
 
 
 def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
-    """Print the tables of a run, where its files are, and what can be done with them."""
+    """Prints the tables of a run, where its files are, and the commands that read them."""
     if summary["evaluation"]:
         console.print(accuracies(summary["evaluation"]))
     else:
@@ -43,17 +43,21 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _longer(summary: Mapping[str, Any], config: str) -> list[str]:
-    """For a run that was short because there is no GPU."""
+    """Returns the command for a longer run, if this one was short for want of a GPU."""
     epochs = summary.get("chosen", {}).get("epochs")
     if epochs is None:
         return []
-    return [f"  longer   ntxent train --config {config} --name longer --epochs {MORE * epochs}"]
+    epochs *= LONG_RUN_FACTOR
+    return [f"  longer   ntxent train --config {config} --name longer --epochs {epochs}"]
 
 
 def accuracies(
     evaluation: Mapping[str, Mapping[str, Mapping[str, Any]]], intervals: bool = False
 ) -> Table:
-    """Each probe on each representation, with the trained encoder's 95 % intervals on request."""
+    """Returns the accuracy of each probe on each representation.
+
+    ``intervals`` adds the 95 % interval of the trained encoder.
+    """
     table = Table(title="Accuracy on held-out images, %", title_justify="left")
     table.add_column("classifier, labels")
     for name in REPRESENTATIONS:

@@ -50,10 +50,10 @@ def run(options: Any) -> int:
 def _largest_size(options: Any) -> int:
     """That of ``ntxent train`` on this machine, for the same options."""
     from ntxent.simclr.train.defaults import largest_size
-    from ntxent.simclr.train.trainer import accelerator_of
+    from ntxent.simclr.train.trainer import resolve_accelerator
 
     config = TrainConfig(augmentation=options.augmentation)
-    return largest_size(accelerator_of(config), config, ("data.image_size",))
+    return largest_size(resolve_accelerator(config), config, ("data.image_size",))
 
 
 def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:

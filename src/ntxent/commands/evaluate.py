@@ -45,13 +45,13 @@ def run(options: Any, given: Any) -> int:
     from rich.console import Console
 
     from ntxent.files import atomic
-    from ntxent.simclr.evaluation.evaluate import assess
+    from ntxent.simclr.evaluation.evaluate import evaluate_run
     from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
     changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
-    result = assess(trained, data, replace(trained.config.evaluation, **changes), share)
+    result = evaluate_run(trained, data, replace(trained.config.evaluation, **changes), share)
     text = json.dumps(result, indent=2, allow_nan=False)
     with atomic(trained.run.evaluation) as path:
         path.write_text(text + "\n")

@@ -1,4 +1,4 @@
-"""Images to learn from: named data sets, folders, arrays, or the user's own data set."""
+"""Images to train on: published datasets, folders, arrays, or a dataset of the user."""
 
 from ntxent.simclr.data.datamodule import ImageData
 from ntxent.simclr.data.images import (

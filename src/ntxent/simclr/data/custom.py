@@ -1,4 +1,4 @@
-"""The user's own Dataset or LightningDataModule, by its import path."""
+"""A Dataset or LightningDataModule of the user, by its import path."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ntxent.simclr.data.decoding import to_rgb
 from ntxent.simclr.data.images import Images, Labels, Source
 from ntxent.simclr.importing import load_object
 
-__all__ = ["DatasetImages", "open_own"]
+__all__ = ["DatasetImages", "open_custom"]
 
 
-def open_own(config: DataConfig) -> Source:
-    """Call what ``config.source`` names with ``config.arguments``.
+def open_custom(config: DataConfig) -> Source:
+    """Returns the images of what ``config.source`` names, called with ``config.arguments``.
 
-    Of a LightningDataModule the data set of its training loader is taken, and that of its test
-    or validation loader as the held-out part: batches, their order and their parts on several
-    processes are this package's own.
+    Of a LightningDataModule only the datasets are used: that of its training loader, and that of
+    its test loader, or else its validation loader, as the held-out part. Its loaders would not
+    share batches among processes, nor resume in the middle of an epoch.
 
     Raises:
-        ValueError: it is neither, or its items are no images.
+        ValueError: it is no Dataset and no LightningDataModule, or its items are no images.
     """
     make = load_object("data.source", config.source)
     try:
-        made = make(**config.arguments)
+        source = make(**config.arguments)
     except TypeError as error:
         raise ValueError(f"data.arguments: {config.source}: {error}") from error
-    if not isinstance(made, LightningDataModule):
-        train = DatasetImages(made)
-        return Source(train, None, _classes(made, train.labels))
-    made.prepare_data()
-    made.setup("fit")
-    train = DatasetImages(_dataset(made.train_dataloader()))
-    held_out = _held_out(made)
+    if not isinstance(source, LightningDataModule):
+        train = DatasetImages(source)
+        return Source(train, None, _classes(source, train.labels))
+    source.prepare_data()
+    source.setup("fit")
+    train = DatasetImages(_dataset(source.train_dataloader()))
+    held_out = _held_out(source)
     test = None if held_out is None else DatasetImages(held_out)
     return Source(train, test, _classes(train.dataset, train.labels))
 
@@ -74,10 +74,10 @@ def _classes(dataset: Any, labels: Labels | None) -> list[str]:
 
 
 class DatasetImages(Images):
-    """A map-style data set, whose items are images or tuples that begin with image and label.
+    """Images of a map-style dataset, whose items are images or tuples of image, label and more.
 
-    An image is PIL's, an array ``[H, W]`` or ``[H, W, C]``, or a tensor ``[C, H, W]``; the pixels
-    are uint8, or floats in [0, 1]. All have the shape of the first.
+    An image is one of PIL, an array ``[H, W]`` or ``[H, W, C]``, or a tensor ``[C, H, W]``, with
+    pixels of uint8, or floats in [0, 1]. All images have the same shape.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -96,10 +96,10 @@ class DatasetImages(Images):
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
         images = [self._read(int(index)) for index in indices]
-        odd = next((image for image in images if tuple(image.shape) != self.shape), None)
-        if odd is not None:
+        other = next((image for image in images if tuple(image.shape) != self.shape), None)
+        if other is not None:
             raise ValueError(
-                f"data.source: received an image of shape {list(odd.shape)} after one of "
+                f"data.source: received an image of shape {list(other.shape)} after one of "
                 f"{list(self.shape)}, expected one shape; let the Dataset resize and crop"
             )
         return torch.stack(images)
@@ -108,7 +108,7 @@ class DatasetImages(Images):
         return len(self.dataset)
 
     def take(self, indices: Sequence[int]) -> Images:
-        return _Taken(self, indices)
+        return _Subset(self, indices)
 
     def _read(self, index: int) -> Tensor:
         item = self.dataset[index]
@@ -120,7 +120,7 @@ class DatasetImages(Images):
             image = image[..., None] if image.ndim == 2 else image.transpose(1, 2, 0)
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
             raise ValueError(
-                f"data.source: item {index} is {type(image).__name__}, expected an image: PIL's, "
+                f"data.source: item {index} is {type(image).__name__}, expected an image of PIL, "
                 "an array [H, W, C], or a tensor [C, H, W]"
             )
         try:
@@ -129,18 +129,18 @@ class DatasetImages(Images):
             raise ValueError(f"data.source: item {index}: {error}") from error
 
     def _labels(self) -> Labels | None:
-        """From ``targets`` or ``labels`` of the data set, else from its items."""
+        """Returns ``targets`` or ``labels`` of the dataset, else the labels of its items."""
         for name in ("targets", "labels"):
-            listed = getattr(self.dataset, name, None)
-            if listed is not None and len(listed) == len(self):
-                return np.asarray(listed, dtype=np.int64)
+            found = getattr(self.dataset, name, None)
+            if found is not None and len(found) == len(self):
+                return np.asarray(found, dtype=np.int64)
         first = self.dataset[0]
         if not isinstance(first, (tuple, list)) or len(first) < 2 or not np.isscalar(first[1]):
             return None
         return np.array([int(self.dataset[index][1]) for index in range(len(self))])
 
 
-class _Taken(Images):
+class _Subset(Images):
     def __init__(self, images: Images, indices: Sequence[int]) -> None:
         self.images, self.indices, self.shape = images, np.asarray(indices), images.shape
         self.labels = None if images.labels is None else images.labels[self.indices]
@@ -152,4 +152,4 @@ class _Taken(Images):
         return len(self.indices)
 
     def take(self, indices: Sequence[int]) -> Images:
-        return _Taken(self.images, self.indices[np.asarray(indices)])
+        return _Subset(self.images, self.indices[np.asarray(indices)])

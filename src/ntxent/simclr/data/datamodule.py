@@ -1,4 +1,4 @@
-"""A source of images as Lightning reads it: batches to learn from, and what evaluation uses."""
+"""A LightningDataModule of images: training batches, and a labelled and a held-out part."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ntxent.simclr.data.source import open_source
 
 __all__ = ["ImageData"]
 
-# The same images are held out whatever the run's seed, so that runs can be compared.
+# Not the run's seed: runs with other seeds hold out the same images, and can be compared.
 SPLIT_SEED = 0
 
 
 class ImageData(LightningDataModule):
-    """Images to learn from, and a labelled and a held-out part for evaluation.
+    """Images to train on, and a labelled and a held-out part for evaluation.
 
     Training batches are images only, float32 ``[batch_size, C, H, W]`` in [0, 1], on the training
-    device; labels never reach the trainer. With several processes each gets its own rows of the
-    same batches, as their generators have the same seed.
+    device; labels never reach the trainer. Of several processes, which have the same seed, each
+    gets its own rows of the same batches.
 
     Attributes:
-        train: The images to learn from.
-        labelled: Those of them that probes may learn from; all, where there are no labels.
+        train: The training images.
+        labelled: The training images with labels, from which probes learn; all training images
+            where none has a label.
         test: The held-out images, which training never sees.
         shape: Channels, height and width of an image.
         classes: The names of the labels 0, 1, …
@@ -61,20 +62,23 @@ class ImageData(LightningDataModule):
 
     @property
     def batch_size(self) -> int:
-        """Images in a training batch; setting it to more than there are is a ``ValueError``."""
+        """Images in a training batch over all processes.
+
+        Setting it to more than there are training images raises a ``ValueError``.
+        """
         return self._batch_size
 
     @batch_size.setter
     def batch_size(self, size: int) -> None:
-        there = len(self.train)
-        if size > there and there < 2:
+        count = len(self.train)
+        if size > count and count < 2:
             raise ValueError(
-                f"data.source: received {there} image to learn from, with {len(self.test)} held "
+                f"data.source: received {count} image to learn from, with {len(self.test)} held "
                 "out, expected at least 2: one pair has nothing to be contrasted with; add images"
             )
-        if size > there:
+        if size > count:
             raise ValueError(
-                f"batch_size: received {size}, expected at most {there}, the training images that "
+                f"batch_size: received {size}, expected at most {count}, the training images that "
                 f"remain with data.held_out {self.config.held_out}; make either of them smaller"
             )
         self._batch_size = size
@@ -101,12 +105,12 @@ class ImageData(LightningDataModule):
 
     @property
     def has_labels(self) -> bool:
-        """Whether both the labelled and the held-out images have labels."""
+        """Whether there are labels, for training and for held-out images."""
         return self.labelled.labels is not None and self.test.labels is not None
 
     @property
     def skipped(self) -> list[Skipped]:
-        """Files left out so far: those found at the start, and those damaged when read."""
+        """Files that are no usable images, among those that were opened so far."""
         lazy = (part for part in (self.train, self.test) if isinstance(part, FileImages))
         return self.source.skipped + [entry for part in lazy for entry in part.skipped()]
 
@@ -114,7 +118,7 @@ class ImageData(LightningDataModule):
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else None
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        images = self.train.near(device, self.config.memory)
+        images = self.train.to(device, self.config.memory)
         order = ShuffledBatches(len(images), self.batch_size, rank, world)
         workers = 0 if isinstance(images, MemoryImages) else self.config.workers
         return ResumableLoader(

@@ -1,4 +1,4 @@
-"""The order of the training images, which a resumed run continues in the middle of an epoch."""
+"""Shuffled batches that several processes share, and that a resumed run continues."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -7,54 +7,55 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-__all__ = ["ResumableLoader", "ShuffledBatches", "share_of"]
+__all__ = ["ResumableLoader", "ShuffledBatches", "local_batch_size"]
 
 T = TypeVar("T")
 
 
-def share_of(batch_size: int, world: int) -> int:
-    """Images of each batch for each of ``world`` processes.
+def local_batch_size(batch_size: int, world_size: int) -> int:
+    """Returns the number of images that each process has of a batch.
 
     Raises:
-        ValueError: they cannot be equal.
+        ValueError: ``batch_size`` is no multiple of ``world_size``.
 
-    >>> share_of(256, 4)
+    >>> local_batch_size(256, 4)
     64
     """
-    share, rest = divmod(batch_size, world)
+    size, rest = divmod(batch_size, world_size)
     if rest:
-        near = [count * world for count in (share, share + 1) if count]
+        nearest = [count * world_size for count in (size, size + 1) if count]
         raise ValueError(
-            f"batch_size: received {batch_size}, expected a multiple of the {world} processes that "
-            f"share it, such as {' or '.join(map(str, near))}"
+            f"batch_size: received {batch_size}, expected a multiple of the {world_size} processes "
+            f"that share it, such as {' or '.join(map(str, nearest))}"
         )
-    return share
+    return size
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Indices of full batches, in a new permutation each epoch; what remains is left out.
+    """Yields the indices of full batches, in a new permutation each epoch.
 
-    Every process draws the same permutation, as the seed of an epoch comes from PyTorch's global
-    generator, which all start alike; process ``rank`` of ``world`` gets the ``rank``-th of equal
-    shares of each batch, so that together they see what one process would.
+    An incomplete last batch is dropped. The permutation of an epoch is seeded from PyTorch's global
+    generator, so processes with the same seed draw the same one; process ``rank`` gets the
+    ``rank``-th of ``world_size`` equal parts of each batch. Together the processes see the batches
+    that one process would see.
 
     Args:
         size: Number of images.
-        batch_size: Indices in a batch over all processes; a multiple of ``world``.
-        rank: Number of this process.
-        world: Number of processes.
+        batch_size: Indices in a batch over all processes; a multiple of ``world_size``.
+        rank: Rank of this process.
+        world_size: Number of processes.
 
-    >>> shares = [ShuffledBatches(7, 4, rank, world=2) for rank in range(2)]
+    >>> shares = [ShuffledBatches(7, 4, rank, world_size=2) for rank in range(2)]
     >>> _ = torch.manual_seed(0); first = list(shares[0])
     >>> _ = torch.manual_seed(0); second = list(shares[1])
     >>> [len(share) for share in first + second], len(set(sum(first + second, [])))
     ([2, 2], 4)
     """
 
-    def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.share = share_of(batch_size, world)
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.local_size = local_batch_size(batch_size, world_size)
         self.size, self.batch_size = size, batch_size
-        self.offset = rank * self.share
+        self.offset = rank * self.local_size
         self.seed: int | None = None
         self.skip = 0
 
@@ -68,18 +69,18 @@ class ShuffledBatches(Sampler[list[int]]):
         order = torch.randperm(self.size, generator=generator).tolist()
         for batch in range(self.skip, len(self)):
             first = batch * self.batch_size + self.offset
-            yield order[first : first + self.share]
+            yield order[first : first + self.local_size]
 
 
 class ResumableLoader(DataLoader[T]):
-    """A DataLoader over :class:`ShuffledBatches` whose state says which batches were taken.
+    """A DataLoader of :class:`ShuffledBatches` with the state to resume in the middle of an epoch.
 
-    Lightning keeps that state in its checkpoints. Batches that workers have prepared ahead are not
-    taken. Nothing random is drawn before the first batch is asked for.
+    The state counts the batches that were yielded; those that workers have read ahead are not
+    among them. No random number is drawn before the first batch is asked for.
     """
 
     def __init__(self, dataset: Dataset[T], order: ShuffledBatches, **options: Any) -> None:
-        options.setdefault("worker_init_fn", _leave_ctrl_c_to_the_run)
+        options.setdefault("worker_init_fn", _ignore_sigint)
         super().__init__(dataset, **options)
         self.order = order
         self.taken = 0
@@ -97,13 +98,16 @@ class ResumableLoader(DataLoader[T]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state["images"] != self.order.size:
             raise ValueError(
-                f"data: the run has learnt from {state['images']} images, now there are "
-                f"{self.order.size}; give it the same data, or start another run"
+                f"data: received {self.order.size} images, expected the {state['images']} that the "
+                "run was started with; give it the same data, or start another run"
             )
         self.order.seed = state["seed"]
         self.order.skip = state["taken"] if state["taken"] < len(self.order) else 0
 
 
-def _leave_ctrl_c_to_the_run(worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too; they are needed until the step is saved."""
+def _ignore_sigint(worker: int) -> None:
+    """Keeps a worker alive on Ctrl-C, which a terminal sends to every process of the run.
+
+    The run itself needs its workers until it has saved its checkpoint.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What a run folder keeps of its data: counts and classes, and the files that were left out."""
+"""The files ``data.json`` and ``skipped.csv`` of a run folder."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ __all__ = ["data_record", "skipped_csv"]
 
 
 def data_record(data: ImageData) -> dict[str, Any]:
-    """Plain JSON values; ``shape`` is what an encoder needs to be built again."""
+    """Returns counts, classes and shape of the images, as plain JSON values."""
     return {
         "source": data.config.source,
         "shape": list(data.shape),
@@ -38,7 +38,7 @@ def _counts(images: Images, classes: int) -> list[int]:
 
 
 def skipped_csv(data: ImageData) -> str:
-    """One row a file: its path below the folder of the images, and the reason."""
+    """Returns a CSV table of the files that were left out, each with the reason."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "reason"))

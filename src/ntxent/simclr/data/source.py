@@ -1,4 +1,4 @@
-"""Which source of images a name stands for."""
+"""Sources of images, by their names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["open_source"]
 
 
 def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
-    """The source that ``config.source`` names.
+    """Returns the source that ``config.source`` names.
 
     Args:
-        config: The choices.
+        config: The options.
         largest_size: Largest side of a folder's images without ``config.image_size``, pixels.
 
     Raises:
@@ -51,9 +51,9 @@ def _opened(config: DataConfig, largest_size: int) -> Source:
 
         return open_arrays(path, config)
     if ":" in name:
-        from ntxent.simclr.data.custom import open_own
+        from ntxent.simclr.data.custom import open_custom
 
-        return open_own(config)
+        return open_custom(config)
     raise FileNotFoundError(
         f"data.source: received {name!r}, which is no folder here; expected digits, cifar10, "
         "cifar100, stl10, a folder of images, an .npz or .npy file, or package.module:Class"

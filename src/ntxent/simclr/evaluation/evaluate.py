@@ -1,4 +1,4 @@
-"""Everything that ``ntxent evaluate`` says of a run."""
+"""The evaluation of a finished run, as ``ntxent evaluate`` writes it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ from torch import nn
 from ntxent.measures import alignment, contrastive_accuracy, effective_rank, uniformity
 from ntxent.simclr.config import DataConfig, EvaluationConfig
 from ntxent.simclr.data import ImageData, Images, to_unit
-from ntxent.simclr.evaluation.features import RawPixels, describe_all
-from ntxent.simclr.evaluation.finetune import finetune, share_of_each_class
-from ntxent.simclr.evaluation.scores import Evaluation, of_images
+from ntxent.simclr.evaluation.finetune import finetune, stratified_indices
+from ntxent.simclr.evaluation.probes import Probes
+from ntxent.simclr.evaluation.scores import wilson_score
 from ntxent.simclr.model.module import SimCLR
 from ntxent.simclr.run.trained import TrainedRun
 
-__all__ = ["assess", "confusion", "measure_views"]
+__all__ = ["confusion_matrix", "evaluate_run", "measure_views"]
 
-LARGEST_PART = 2048
-BATCH = 256
+# Held-out images whose views are measured at most, and how many of them at a time.
+LARGEST_PART, BATCH = 2048, 256
 
 
-def assess(
+def evaluate_run(
     trained: TrainedRun, data: DataConfig, evaluation: EvaluationConfig, finetuning: float | None
 ) -> dict[str, Any]:
-    """Probes and views of the held-out images, and with ``finetuning`` the share of the labels
-    that all weights are trained on, once from the run's encoder and once from its beginning.
+    """Returns the content of ``evaluation.json``: accuracies, confusions, measures of the views.
+
+    Args:
+        trained: The run.
+        data: The images to evaluate on; the probes learn from the labelled ones.
+        evaluation: The probes.
+        finetuning: Share of the labels to fine-tune all weights on, once from the trained encoder
+            and once from the untrained one; None for no fine-tuning.
 
     Raises:
-        ValueError: the data has no labels, and a probe that needs them was asked for; or the
-            images do not fit the encoder.
+        ValueError: fine-tuning was asked for, and the data has no labels; or the images do not fit
+            the encoder.
     """
     started = perf_counter()
     images = ImageData(data, batch_size=1)
@@ -46,7 +52,7 @@ def assess(
         "images": {"labelled": 0, "held_out": len(images.test)},
         "views": measure_views(trained.model, images.test),
     }
-    probes = Evaluation.of(images, evaluation)
+    probes = Probes.of(images, evaluation)
     if probes is None and finetuning is not None:
         raise ValueError(
             f"finetune: received {finetuning:g}, and {data.source} has no labels, expected "
@@ -54,68 +60,61 @@ def assess(
         )
     if probes is not None:
         result["images"]["labelled"] = len(images.labelled)
-        encoders = {"encoder": trained.model.encoder, "untrained_encoder": trained.untrained()}
-        result |= _probed(probes, images, encoders, trained)
+        encoders = {
+            "encoder": trained.model.encoder,
+            "untrained_encoder": trained.untrained_encoder(),
+        }
+        predicted = probes.predictions_of(encoders, images, trained.model.views.shape)
+        result["evaluation"] = {
+            name: {probe: score._asdict() for probe, score in probes.scores(labels).items()}
+            for name, labels in predicted.items()
+        }
+        result["confusion"] = {
+            probe: confusion_matrix(
+                probes.test_labels, predicted["encoder"][probe][0], len(images.classes)
+            ).tolist()
+            for probe in ("linear_all", "knn")
+        }
         if finetuning is not None:
-            result["finetuning"] = _finetuned(finetuning, images, encoders, trained)
+            result["finetuning"] = _finetuned(finetuning, images, probes, encoders, trained)
     result["seconds"] = round(perf_counter() - started, 3)
     return result
 
 
-def _probed(
-    probes: Evaluation, images: ImageData, encoders: Mapping[str, nn.Module], trained: TrainedRun
-) -> dict[str, Any]:
-    described = {"raw_pixels": RawPixels(), **encoders}
-    shape = trained.model.views.shape
-    train, test = (
-        describe_all(described, part, shape, images.config.workers)
-        for part in (images.labelled, images.test)
-    )
-    answers = {name: probes.predictions(train[name], test[name]) for name in described}
-    classes = len(images.classes)
-    return {
-        "evaluation": {
-            name: {measure: score._asdict() for measure, score in probes.scores(given).items()}
-            for name, given in answers.items()
-        },
-        "confusion": {
-            measure: confusion(probes.test_labels, answers["encoder"][measure][0], classes).tolist()
-            for measure in ("linear_all", "knn")
-        },
-    }
+def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Returns counts ``[label, predicted label]``.
 
-
-def confusion(labels: NDArray[Any], answers: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Counts ``[label, answer]``.
-
-    >>> confusion(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
     [[1, 0], [1, 1]]
     """
-    return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
 def _finetuned(
-    share: float, images: ImageData, encoders: Mapping[str, nn.Module], trained: TrainedRun
+    share: float,
+    images: ImageData,
+    probes: Probes,
+    encoders: Mapping[str, nn.Module],
+    trained: TrainedRun,
 ) -> dict[str, Any]:
-    labels, test_labels = images.labelled.labels, images.test.labels
-    if labels is None or test_labels is None:
-        raise ValueError("finetune: expected labelled images")
-    rows = share_of_each_class(labels, share)
-    part, taken = images.labelled.take(rows), labels[rows]
+    rows = stratified_indices(probes.train_labels, share)
+    part, labels = images.labelled.take(rows), probes.train_labels[rows]
     result: dict[str, Any] = {"share": share, "labels": len(rows)}
     for name, encoder in encoders.items():
-        answers = finetune(encoder, trained.model.views, part, taken, images.test)
-        right = int((answers == test_labels).sum())
-        result[name] = of_images(right, len(test_labels))._asdict()
+        predicted = finetune(encoder, trained.model.views, part, labels, images.test)
+        right = int((predicted == probes.test_labels).sum())
+        result[name] = wilson_score(right, len(probes.test_labels))._asdict()
     return result
 
 
 @torch.no_grad()
 def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, float] | None:
-    """The measures of :mod:`ntxent.measures` on at most 2,048 of the images.
+    """Returns the measures of :mod:`ntxent.measures` on two views of at most 2,048 images.
 
-    ``contrastive_accuracy`` is the share of views whose other view is nearer than any view of any
-    other image; it is larger for fewer images. None where there is one image only.
+    They need no labels. ``contrastive_accuracy`` is the share of views that are nearer to the other
+    view of their image than to any view of another image, so it falls as the images grow in number.
+    Returns None for a single image.
     """
     if len(images) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Images to vectors: what an encoder makes of them, or the pixels themselves."""
+"""Features of images: the output of an encoder, or their pixels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.utils.data import DataLoader
 
 from ntxent.simclr.data import Images, MemoryImages, Shape, to_unit
 
-__all__ = ["RawPixels", "describe", "describe_all"]
+__all__ = ["RawPixels", "extract_all_features", "extract_features"]
 
 Array = NDArray[Any]
 
-# Values in a batch of images: 1365 of CIFAR, 27 of 224x224.
+# Pixel values in a batch: 1365 images of CIFAR, or 27 of 224x224.
 BATCH_VALUES = 2**22
 LARGEST_RAW_SIDE = 32
 
 
 class RawPixels(nn.Module):
-    """Images to their pixels in a row, averaged to at most 32x32 of them."""
+    """Flattens each image to a vector of its pixels, averaged to at most 32x32 of them."""
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -32,26 +32,26 @@ class RawPixels(nn.Module):
         return pixels.flatten(1)
 
 
-def describe(encoder: nn.Module, images: Images, shape: Shape, workers: int = 0) -> Array:
-    """Features ``[n, f]``, float32, with the encoder in evaluation mode.
+def extract_features(encoder: nn.Module, images: Images, shape: Shape, workers: int = 0) -> Array:
+    """Returns features ``[n, f]``, float32, of the encoder in evaluation mode.
 
-    Images of another shape than that of the views the encoder learnt from are scaled to it.
+    Images are scaled to ``shape``, that of the views which the encoder was trained on.
     """
-    return describe_all({"": encoder}, images, shape, workers)[""]
+    return extract_all_features({"": encoder}, images, shape, workers)[""]
 
 
 @torch.no_grad()
-def describe_all(
+def extract_all_features(
     encoders: Mapping[str, nn.Module], images: Images, shape: Shape, workers: int = 0
 ) -> dict[str, Array]:
-    """The features of several encoders; every image is read once."""
+    """Returns the features of several encoders, by their names; every image is read once."""
     modes = {name: encoder.training for name, encoder in encoders.items()}
     parts: dict[str, list[Tensor]] = {name: [] for name in encoders}
     devices = {name: _device(encoder) for name, encoder in encoders.items()}
     for encoder in encoders.values():
         encoder.eval()
     try:
-        for batch in _in_order(images, workers):
+        for batch in _batches(images, workers):
             scaled = _scaled(to_unit(batch), shape)
             for name, encoder in encoders.items():
                 parts[name].append(encoder(scaled.to(devices[name])).float().cpu())
@@ -66,7 +66,7 @@ def _device(encoder: nn.Module) -> torch.device:
     return torch.device("cpu") if weight is None else weight.device
 
 
-def _in_order(images: Images, workers: int) -> Iterator[Tensor]:
+def _batches(images: Images, workers: int) -> Iterator[Tensor]:
     channels, height, width = images.shape
     size = max(1, BATCH_VALUES // (channels * height * width))
     batches = [
@@ -75,10 +75,10 @@ def _in_order(images: Images, workers: int) -> Iterator[Tensor]:
     if isinstance(images, MemoryImages):
         yield from (images[batch] for batch in batches)
     else:
-        # A generator of its own: reading images must not move the one that training draws from.
-        own = torch.Generator()
+        # Without its own, the loader draws from the global generator, which changes the training.
+        generator = torch.Generator()
         yield from DataLoader(
-            images, sampler=batches, batch_size=None, num_workers=workers, generator=own
+            images, sampler=batches, batch_size=None, num_workers=workers, generator=generator
         )
 
 

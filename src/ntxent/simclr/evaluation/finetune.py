@@ -1,4 +1,4 @@
-"""Fine-tuning: all weights of the encoder and a linear layer, on a share of the labels."""
+"""Fine-tuning of all weights of an encoder and of a linear layer, on a share of the labels."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ntxent.simclr.data import Images, to_unit
-from ntxent.simclr.evaluation.features import describe
+from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.model.views import TwoViews
 
-__all__ = ["finetune", "share_of_each_class"]
+__all__ = ["finetune", "stratified_indices"]
 
 Array = NDArray[Any]
 
 
-def share_of_each_class(labels: Array, share: float) -> list[int]:
-    """Indices of a share of the images of each class, at least one; always the same.
+def stratified_indices(labels: Array, share: float) -> list[int]:
+    """Returns indices of a share of the images of each class, at least one of each.
+
+    They are the same in every call.
 
     >>> labels = np.array([0, 0, 0, 0, 1, 1])
-    >>> labels[share_of_each_class(labels, 0.5)].tolist()
+    >>> labels[stratified_indices(labels, 0.5)].tolist()
     [0, 0, 1]
     """
     generator = np.random.default_rng(0)
@@ -48,10 +50,10 @@ def finetune(
     batch_size: int = 128,
     seed: int = 0,
 ) -> Array:
-    """The labels that the fine-tuned encoder gives the images of ``test``.
+    """Returns the labels that a fine-tuned copy of the encoder predicts for the test images.
 
-    A copy of the encoder learns from the run's own views, two of each image in a batch, by
-    SGD with Nesterov momentum 0.9 on a cosine from 0.05 to 0; the given encoder stays as it is.
+    It is trained on the run's own views, two of each image in a batch, by SGD with Nesterov
+    momentum 0.9; the learning rate falls from 0.05 to 0 as a cosine.
     """
     device = next(encoder.parameters()).device
     classes, numbers = np.unique(labels, return_inverse=True)
@@ -68,12 +70,12 @@ def finetune(
         for _ in range(epochs):
             for rows in _batches(len(images), size):
                 batch = torch.cat(views(to_unit(images[rows]).to(device)))
-                answers = targets[rows].repeat(2).to(device)
+                batch_labels = targets[rows].repeat(2).to(device)
                 optimizer.zero_grad()
-                torch.autograd.backward(cross_entropy(model(batch), answers))
+                torch.autograd.backward(cross_entropy(model(batch), batch_labels))
                 optimizer.step()
                 schedule.step()
-    return np.asarray(classes[describe(model, test, views.shape).argmax(1)])
+    return np.asarray(classes[extract_features(model, test, views.shape).argmax(1)])
 
 
 def _batches(images: int, size: int) -> Sequence[list[int]]:

@@ -1,4 +1,4 @@
-"""The accuracy of the nearest neighbours while the encoder learns."""
+"""kNN accuracy of the encoder during training."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from lightning import Callback, LightningModule, Trainer
 
 from ntxent.simclr.config import EvaluationConfig
 from ntxent.simclr.data import ImageData, Images
-from ntxent.simclr.evaluation.features import describe
-from ntxent.simclr.evaluation.probes import knn, standardised
+from ntxent.simclr.evaluation.classifiers import knn, standardise
+from ntxent.simclr.evaluation.features import extract_features
 
 __all__ = ["OnlineKNN"]
 
-# Enough for a standard error of 0.7 % of the accuracy, and a small part of an epoch.
+# The standard error of the accuracy is then at most 0.7 %.
 LARGEST_PART = 5000
 
 
 class OnlineKNN(Callback):
-    """Logs ``knn`` every few epochs: the share of held-out images whose neighbours name them.
+    """Logs ``knn`` every few epochs: the kNN accuracy on held-out images.
 
-    At most 5,000 labelled and 5,000 held-out images are read, the same in every epoch. Features
-    are made in evaluation mode; no random number of the training is used, so the loss is the same
-    with and without it.
+    At most 5,000 labelled and 5,000 held-out images are read, the same ones in every epoch. The
+    encoder is in evaluation mode and no global random number is drawn, so the training is the same
+    with and without this callback.
 
     Attributes:
-        history: Epochs and accuracies so far, kept in checkpoints.
+        history: Epochs and accuracies so far; checkpoints have them too.
 
     Args:
         data: Labelled and held-out images.
-        every: Epochs between two measurements.
+        every: Epochs from one measurement to the next.
         neighbors: Neighbours that vote.
-        field: The module's attribute that is the encoder.
+        field: Name of the encoder among the module's attributes.
 
     Raises:
         ValueError: the data has no labels.
@@ -42,7 +42,7 @@ class OnlineKNN(Callback):
     def __init__(
         self, data: ImageData, every: int = 1, neighbors: int = 5, field: str = "encoder"
     ) -> None:
-        self.train, self.test = _some(data.labelled), _some(data.test)
+        self.train, self.test = _subset(data.labelled), _subset(data.test)
         if self.train.labels is None or self.test.labels is None:
             raise ValueError(
                 "evaluation.knn_every: received images without labels, expected labelled ones; "
@@ -55,7 +55,7 @@ class OnlineKNN(Callback):
 
     @classmethod
     def of(cls, data: ImageData, config: EvaluationConfig) -> OnlineKNN | None:
-        """The callback that ``evaluation.knn_every`` asks for."""
+        """Returns the callback for ``evaluation.knn_every`` epochs, None for 0."""
         return cls(data, config.knn_every, config.neighbors) if config.knn_every else None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,17 +72,17 @@ class OnlineKNN(Callback):
         self.history = [(epoch, accuracy) for epoch, accuracy in state_dict["history"]]
 
     def accuracy(self, module: Any) -> float:
-        """The accuracy now, from 0 to 1."""
+        """Returns the accuracy of the encoder as it is, from 0 to 1."""
         encoder, shape = getattr(module, self.field), module.views.shape
         features = (
-            describe(encoder, part, shape, self.workers) for part in (self.train, self.test)
+            extract_features(encoder, part, shape, self.workers) for part in (self.train, self.test)
         )
-        train, test = standardised(*features)
-        answers = knn(train, self.labels, test, min(self.neighbors, len(train)))
-        return float((answers == self.test_labels).mean())
+        train, test = standardise(*features)
+        predicted = knn(train, self.labels, test, min(self.neighbors, len(train)))
+        return float((predicted == self.test_labels).mean())
 
 
-def _some(images: Images) -> Images:
+def _subset(images: Images) -> Images:
     if len(images) <= LARGEST_PART:
         return images
     drawn = np.random.default_rng(0).choice(len(images), LARGEST_PART, replace=False)

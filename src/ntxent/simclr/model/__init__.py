@@ -1,1 +1,1 @@
-"""What is trained: random views of the images, an encoder and head, the step and the optimizer."""
+"""The model: views of images, encoder and head, the training step, the optimizer."""

@@ -1,53 +1,53 @@
-"""Batch normalisation over the images of all processes, on any device."""
+"""Batch normalisation over the batches of all processes, on any device."""
 
 from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["SynchronisedBatchNorm", "synchronise"]
+__all__ = ["SynchronisedBatchNorm", "convert_sync_batchnorm"]
 
 
+# The classes that a synchronised one can replace.
 PLAIN = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 
 
-def synchronise(module: nn.Module, accelerator: str) -> None:
-    """Replace every batch normalisation inside ``module`` by a synchronised one of its tensors.
+def convert_sync_batchnorm(module: nn.Module, accelerator: str) -> None:
+    """Replaces every BatchNorm layer inside ``module`` by a synchronised one with the same tensors.
 
-    Names in the ``state_dict`` stay. CUDA gets PyTorch's own, which refuses tensors of other
-    devices.
+    The ``state_dict`` keeps its names. On CUDA the layers are ``torch.nn.SyncBatchNorm``, which
+    refuses tensors of other devices; elsewhere they are :class:`SynchronisedBatchNorm`.
 
     Raises:
-        ValueError: a batch normalisation does more than that, such as an activation.
+        ValueError: a layer is of another subclass of BatchNorm, which may do more.
     """
     for name, child in list(module.named_children()):
         if type(child) in PLAIN:
             setattr(module, name, _synchronised(child, accelerator))
-        elif isinstance(child, _BatchNorm):
+        elif isinstance(child, (*PLAIN, nn.SyncBatchNorm)):
             raise ValueError(
                 f"sync_batchnorm: found a {type(child).__name__}, expected plain BatchNorm layers, "
                 "as it is not known what else this one does; choose another encoder, or "
                 "--sync_batchnorm false"
             )
         else:
-            synchronise(child, accelerator)
+            convert_sync_batchnorm(child, accelerator)
 
 
 def _synchronised(norm: nn.Module, accelerator: str) -> nn.Module:
     kind = nn.SyncBatchNorm if accelerator == "cuda" else SynchronisedBatchNorm
     settings = "num_features", "eps", "momentum", "affine", "track_running_stats"
-    twin = kind(**{name: getattr(norm, name) for name in settings})
+    layer = kind(**{name: getattr(norm, name) for name in settings})
     for name, tensor in (*norm.named_parameters(), *norm.named_buffers()):
-        setattr(twin, name, tensor)
-    return twin.train(norm.training)
+        setattr(layer, name, tensor)
+    return layer.train(norm.training)
 
 
-class SynchronisedBatchNorm(_BatchNorm):
-    """Batch normalisation as one process would do it on the batches of all processes together.
+class SynchronisedBatchNorm(nn.BatchNorm1d):
+    """Normalises over the batches of all processes, as one process would over all of them.
 
-    Input ``[n, C, ...]``, where n may differ between processes. Exact: mean and centred squares are
-    summed over all processes one after the other, in at least float32.
+    The input is ``[n, C, ...]``; n may differ between processes. The sum, and then the sum of the
+    centred squares, is reduced over the processes, in at least float32.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -56,8 +56,8 @@ class SynchronisedBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        alone = not distributed.is_initialized() or distributed.get_world_size() == 1
-        if not self.training or alone:
+        single = not distributed.is_initialized() or distributed.get_world_size() == 1
+        if not self.training or single:
             return super().forward(input)
         normalised, mean, variance, count = _Normalise.apply(input, self.eps)
         if self.running_mean is not None:

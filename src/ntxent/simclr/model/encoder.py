@@ -1,4 +1,4 @@
-"""Any image encoder by its name: the digits' own, those of timm, or the user's class."""
+"""Encoders of images by their names, and the projection head."""
 
 from dataclasses import replace
 from difflib import get_close_matches
@@ -13,15 +13,16 @@ from ntxent.simclr.importing import load_object
 
 __all__ = ["DigitsEncoder", "ProjectionHead", "build_encoder"]
 
-# At 64 pixels the ImageNet stem of a ResNet, which divides the side by 4, leaves maps of 2x2.
+# At 64 pixels a ResNet with the ImageNet stem, which divides the side by 4, ends in maps of 2x2.
 CIFAR_STEM_BELOW = 65
 
 
 def build_encoder(config: ModelConfig, shape: Shape) -> tuple[nn.Module, int]:
-    """An encoder of images of ``shape``, channels first, and the number of its features.
+    """Returns an encoder of images of ``shape``, channels first, and the number of its features.
 
     Raises:
-        ValueError: the encoder is unknown, is refused by its class, or gives no feature vectors.
+        ValueError: there is no encoder of that name, its class refuses the arguments or the shape,
+            or it returns no feature vectors.
     """
     channels, height, width = shape
     if config.encoder == "auto":
@@ -29,13 +30,13 @@ def build_encoder(config: ModelConfig, shape: Shape) -> tuple[nn.Module, int]:
     if config.encoder == "digits":
         encoder: nn.Module = DigitsEncoder(config, channels)
     elif ":" in config.encoder:
-        encoder = _own(config)
+        encoder = _custom(config)
     else:
         encoder = _timm(config, channels, (height, width))
-    return encoder, _features(encoder, config, shape)
+    return encoder, _count_features(encoder, config, shape)
 
 
-def _own(config: ModelConfig) -> nn.Module:
+def _custom(config: ModelConfig) -> nn.Module:
     make = load_object("model.encoder", config.encoder)
     try:
         encoder = make(**config.arguments)
@@ -86,7 +87,7 @@ def _wants_cifar_stem(config: ModelConfig, encoder: nn.Module, sides: tuple[int,
 
 
 def _use_cifar_stem(encoder: Any) -> None:
-    """Appendix B.9 of SimCLR: a 3x3 convolution of stride 1 and no pooling."""
+    """Replaces the stem by a 3x3 convolution of stride 1 without pooling (SimCLR, Appendix B.9)."""
     first = next(layer for layer in encoder.conv1.modules() if isinstance(layer, nn.Conv2d))
     channels, filters = first.in_channels, encoder.bn1.num_features
     encoder.conv1 = nn.Conv2d(channels, filters, kernel_size=3, padding=1, bias=False)
@@ -94,8 +95,8 @@ def _use_cifar_stem(encoder: Any) -> None:
     encoder.maxpool = nn.Identity()
 
 
-def _features(encoder: nn.Module, config: ModelConfig, shape: Shape) -> int:
-    """Encode two images of zeros, leaving statistics and generators as they were."""
+def _count_features(encoder: nn.Module, config: ModelConfig, shape: Shape) -> int:
+    """Returns the number of features of black images; changes no statistics and no generator."""
     training = encoder.training
     encoder.eval()
     try:
@@ -126,7 +127,7 @@ def _convolution(channels: int, filters: int) -> list[nn.Module]:
 
 
 class DigitsEncoder(nn.Sequential):
-    """Images ``[n, C, H, W]`` to features ``[n, features]`` with ``features = 4 * width``."""
+    """Maps images ``[n, C, H, W]`` to features ``[n, features]``, where features = 4 · width."""
 
     def __init__(self, config: ModelConfig, channels: int = 1) -> None:
         width, self.features = config.width, 4 * config.width
@@ -142,10 +143,10 @@ class DigitsEncoder(nn.Sequential):
 
 
 class ProjectionHead(nn.Sequential):
-    """Features ``[n, features]`` to embeddings ``[n, projection_dim]``.
+    """Maps features ``[n, features]`` to embeddings ``[n, projection_dim]``.
 
-    ``head_layers - 1`` hidden layers with batch normalisation, then a linear one; ``head_norm``
-    puts batch normalisation there too, scaled but not shifted, in place of the bias.
+    It has ``head_layers - 1`` hidden layers with batch normalisation and ReLU, then a linear layer.
+    With ``head_norm``, batch normalisation without a shift replaces the bias of the latter.
     """
 
     def __init__(self, features: int, config: ModelConfig) -> None:

@@ -1,4 +1,4 @@
-"""SimCLR as a LightningModule: every step is logged together with the limits of its loss."""
+"""SimCLR as a LightningModule, which logs the loss of each step beside its limits."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from ntxent.losses import NTXentLoss
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.data import Shape
-from ntxent.simclr.data.loader import share_of
+from ntxent.simclr.data.loader import local_batch_size
 from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
 from ntxent.simclr.model.optimizer import make_optimizer, warmup_cosine
 from ntxent.simclr.model.views import TwoViews
@@ -34,10 +34,10 @@ COLUMNS = (
 
 
 class SimCLR(LightningModule):
-    """Two views, one encoder and head for both, NT-Xent between their embeddings.
+    """Encodes two views of each image by one encoder and head, and trains them by NT-Xent.
 
-    A batch of images ``[N, C, H, W]`` logs ``loss``, ``floor``, ``chance``, ``position``,
-    ``positive_similarity``, ``negative_similarity`` and ``lr``; ``monitor`` warns in words.
+    A step on images ``[N, C, H, W]`` logs :data:`COLUMNS`; ``monitor`` warns of impossible values,
+    collapse, chance and the floor.
     """
 
     def __init__(self, config: TrainConfig, image_shape: Shape) -> None:
@@ -61,7 +61,7 @@ class SimCLR(LightningModule):
         return embeddings
 
     def training_step(self, images: Tensor, batch_index: int) -> Tensor:
-        views = self.views(images, self._rows(), self.config.batch_size)
+        views = self.views(images, self._local_rows(), self.config.batch_size)
         if self.config.channels_last:
             views = tuple(view.contiguous(memory_format=torch.channels_last) for view in views)
         loss, stats = self._step(*views) if self.config.gradcache is None else self._cached(*views)
@@ -86,7 +86,7 @@ class SimCLR(LightningModule):
         return self._finite_loss(*self(torch.cat([first, second])).chunk(2))
 
     def _cached(self, first: Tensor, second: Tensor) -> tuple[Tensor, Any]:
-        """The same in chunks that fit in memory; gradients are in place when this returns."""
+        """Computes the loss and all gradients in chunks; ``backward`` then does nothing."""
         self.zero_grad()
         loss, stats = gradcache(
             self,
@@ -100,7 +100,10 @@ class SimCLR(LightningModule):
         return loss, stats
 
     def _average_gradients(self) -> None:
-        """What DDP does in its one backward pass, after those of all chunks."""
+        """Averages the gradients over the processes once all chunks have theirs.
+
+        DDP would do so in the backward pass of each chunk.
+        """
         gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
@@ -121,13 +124,13 @@ class SimCLR(LightningModule):
         if self.config.gradcache is None:
             super().optimizer_zero_grad(*args)
 
-    def _rows(self) -> slice:
-        """The rows of the batch that this process has."""
-        share = share_of(self.config.batch_size, self.trainer.world_size)
-        return slice(self.trainer.global_rank * share, (self.trainer.global_rank + 1) * share)
+    def _local_rows(self) -> slice:
+        """Returns the rows of the global batch that this process has."""
+        size = local_batch_size(self.config.batch_size, self.trainer.world_size)
+        return slice(self.trainer.global_rank * size, (self.trainer.global_rank + 1) * size)
 
     def _finite_loss(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Any]:
-        """The loss in float32, and its statistics.
+        """Returns the loss, computed in float32, and its statistics.
 
         Raises:
             FloatingPointError: an embedding or the loss is not finite.
@@ -144,7 +147,7 @@ class SimCLR(LightningModule):
                 return loss, stats
             received = f"the loss is {loss.item()}"
         step = self.trainer.global_step
-        raise FloatingPointError(f"step {step}: {received}, before any weight was changed by it")
+        raise FloatingPointError(f"step {step}: {received}, before it changed any weight")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["monitor"] = self.monitor.state_dict()

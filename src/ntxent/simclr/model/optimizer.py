@@ -14,7 +14,7 @@ __all__ = ["LARS", "make_optimizer", "parameter_groups", "peak_lr", "warmup_cosi
 
 
 class LARS(Optimizer):
-    """SGD whose step in each layer is a share of that layer's weights (You et al. 2017).
+    """SGD with layer-wise adaptive rates: a step is a share of its layer's weights.
 
     With g the gradient plus ``weight_decay`` · w, and in every parameter tensor of a group that
     has ``adapt``: ratio = trust · ‖w‖ / ‖g‖, or 1 where either norm is 0, and
@@ -22,7 +22,7 @@ class LARS(Optimizer):
         v ← momentum · v + lr · ratio · g,    w ← w − v.
 
     Without ``adapt`` the ratio is 1. This is SimCLR's form: the norm of the sum g, where the paper
-    has the sum of the norms, and the learning rate inside v, so that a change of it is felt slowly.
+    has the sum of the norms; and the learning rate is inside v, so a change of it acts slowly.
 
     Args:
         params: Parameters, or groups of them as for any optimizer of PyTorch.
@@ -79,7 +79,7 @@ class LARS(Optimizer):
             if not self.state[weight]:
                 self.state[weight]["velocity"] = torch.zeros_like(weight)
         velocities = [self.state[weight]["velocity"] for weight in weights]
-        # One kernel for all tensors: ResNet-50 has 161, most of them tiny.
+        # One kernel for all tensors, as in torch.optim: ResNet-50 has 161, most of them tiny.
         steps = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
         if group["adapt"]:
             ratios = [
@@ -95,7 +95,7 @@ class LARS(Optimizer):
 
 
 def peak_lr(config: OptimizerConfig, batch_size: int) -> float:
-    """The learning rate at the end of the warm-up, for N = ``batch_size`` pairs.
+    """Returns the learning rate at the end of the warm-up, for N = ``batch_size`` pairs.
 
     SimCLR's two rules: ``linear`` is lr · N / 256 (the paper: lr = 0.3), ``sqrt`` is lr · √N (the
     paper's appendix: lr = 0.075, better for small batches). They meet at N = 4096.
@@ -113,9 +113,10 @@ def peak_lr(config: OptimizerConfig, batch_size: int) -> float:
 def parameter_groups(
     parameters: Iterable[nn.Parameter], config: OptimizerConfig
 ) -> list[dict[str, Any]]:
-    """One group of all, or matrices and kernels apart from biases, norms and a temperature.
+    """Returns one group of all trained parameters, or two: matrices and kernels, and vectors.
 
-    What has at most one axis is a bias, the scale or shift of a normalisation layer, or a scalar.
+    Vectors, parameters of at most one axis, are biases, scales and shifts of normalisation layers,
+    and a temperature. They are a group of their own where weight decay excludes them.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not config.excludes_vectors:
@@ -133,7 +134,7 @@ def parameter_groups(
 def make_optimizer(
     parameters: Iterable[nn.Parameter], config: OptimizerConfig, batch_size: int
 ) -> Optimizer:
-    """The optimizer of the configuration, at its peak learning rate."""
+    """Returns the optimizer of the configuration, at its peak learning rate."""
     groups = parameter_groups(parameters, config)
     lr, decay = peak_lr(config, batch_size), config.weight_decay
     if config.name == "adamw":
@@ -144,9 +145,9 @@ def make_optimizer(
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at ``step``: linear to 1 in ``warmup`` steps, then a cosine.
+    """Returns the share of the peak learning rate at ``step``: a linear warm-up, then a cosine.
 
-    The cosine would be 0 at ``steps``, the first step that is not taken.
+    The share is 1 after ``warmup`` steps, and would be 0 at ``steps``, after the last step.
 
     >>> [round(warmup_cosine(step, steps=6, warmup=2), 3) for step in range(6)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]

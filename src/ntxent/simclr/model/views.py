@@ -1,4 +1,4 @@
-"""Two random views of every image, drawn in one batch on the device."""
+"""Two random views of each image, by kornia's augmentations on the device."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -18,10 +18,10 @@ __all__ = ["TwoViews", "build_recipe"]
 
 
 class TwoViews(nn.Module):
-    """Images ``[N, C, H, W]`` in [0, 1] to two views ``[N, *shape]`` of the same range.
+    """Returns two random views ``[N, *shape]`` in [0, 1] of images ``[N, C, H, W]`` in [0, 1].
 
-    Each of the 2N images draws its own values, from PyTorch's global generators. A process that
-    holds ``part`` of a batch of ``total`` images draws the values of all 2·total and applies its
+    Each of the 2N views has its own random values, from PyTorch's global generators. A process that
+    has ``part`` of a batch of ``total`` images draws the values of all 2·total views and uses its
     own, so with equal seeds the views of all parts, concatenated, are those of the whole batch.
 
     Args:
@@ -55,29 +55,29 @@ class TwoViews(nn.Module):
         views = torch.cat([images, images])
         for step in self.steps:
             drawn = step.forward_parameters(torch.Size((2 * count, *views.shape[1:])))
-            views = step(views, params=_take(drawn, rows, 2 * count))
+            views = step(views, params=_rows_of(drawn, rows, 2 * count))
         first, second = views.clamp(0, 1).chunk(2)
         return first, second
 
 
-def _take(drawn: dict[str, Any], rows: Tensor, total: int) -> dict[str, Any]:
-    """The values of some rows of a batch; ``order`` is the one value that all rows share."""
+def _rows_of(drawn: dict[str, Any], rows: Tensor, total: int) -> dict[str, Any]:
+    """Returns the drawn values of some rows of a batch; ``order`` is the same for all rows."""
 
-    def taken(name: str, value: Any) -> Any:
+    def select(name: str, value: Any) -> Any:
         if name == "forward_input_shape":
             return torch.cat([torch.tensor([len(rows)], device=value.device), value[1:]])
         shared = name == "order" or not isinstance(value, Tensor) or value.shape[:1] != (total,)
         return value if shared else value[rows.to(value.device)]
 
-    return {name: taken(name, value) for name, value in drawn.items()}
+    return {name: select(name, value) for name, value in drawn.items()}
 
 
 def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.Module]:
-    """The augmentations, in their order, for images of ``shape``, channels first.
+    """Returns the augmentations, in their order, for images of ``shape``, channels first.
 
     Raises:
-        ValueError: the views would be larger than the images, or a recipe file is malformed.
-        OSError: there is no such recipe file.
+        ValueError: the views would be larger than the images, or the recipe file is malformed.
+        OSError: the recipe file cannot be read.
     """
     recipe = config.recipe
     if recipe == "auto":
@@ -90,7 +90,7 @@ def build_recipe(config: AugmentationConfig, shape: tuple[int, int, int]) -> lis
 
 
 def _affine(config: AugmentationConfig) -> list[nn.Module]:
-    """Geometry first, then brightness and contrast, then noise."""
+    """Returns an affine map, then brightness and contrast, then noise."""
     return [
         kornia.RandomAffine(
             degrees=config.rotation,
@@ -106,7 +106,10 @@ def _affine(config: AugmentationConfig) -> list[nn.Module]:
 
 
 def _simclr(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.Module]:
-    """Chen et al. 2020, Appendix A; images without colour keep brightness and contrast of it."""
+    """Returns the augmentations of Chen et al. 2020, Appendix A.
+
+    For images without colour, brightness and contrast are all that is left of its distortion.
+    """
     channels, *sides = shape
     size = min(sides) if config.view_size is None else config.view_size
     if size > min(sides):
@@ -114,7 +117,7 @@ def _simclr(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.
             f"augmentation.view_size: received {size}, expected at most {min(sides)}, the shorter "
             "side of the images; make it smaller, or data.image_size of a folder larger"
         )
-    # resample: one warp of the whole batch, where slice would loop over its images
+    # "resample" warps the whole batch at once, "slice" would loop over its images
     steps: list[nn.Module] = [
         kornia.RandomResizedCrop(
             (size, size), scale=config.crop, ratio=(3 / 4, 4 / 3), cropping_mode="resample", p=1.0
@@ -131,7 +134,7 @@ def _simclr(config: AugmentationConfig, shape: tuple[int, int, int]) -> list[nn.
     else:
         between = max(0.0, 1 - change), min(2.0, 1 + change)
         steps += [kornia.RandomBrightness(between, p=0.8), kornia.RandomContrast(between, p=0.8)]
-    radius = size // 20  # a kernel of about a tenth of the side; below 20 pixels it has one entry
+    radius = size // 20  # the kernel is a tenth of the side; below 20 pixels it has one entry
     if config.blur and radius > 0:
         kernel = (2 * radius + 1, 2 * radius + 1)
         steps.append(kornia.RandomGaussianBlur(kernel, (0.1, 2.0), p=0.5))
@@ -146,7 +149,7 @@ _KNOWN: dict[str, Callable[..., nn.Module]] = {
 
 
 def _from_file(path: Path) -> list[nn.Module]:
-    """``- Name: {argument: value}`` a step; names and arguments are those of kornia."""
+    """Returns kornia's augmentations of a YAML file, a list of ``Name: {argument: value}``."""
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError(
             f"augmentation.recipe: received {str(path)!r}, expected auto, affine, simclr, or a "
@@ -178,5 +181,5 @@ def _step(path: Path, entry: Any) -> nn.Module:
     }
     try:
         return _KNOWN[name](**values)
-    except Exception as error:  # kornia has several of its own
+    except Exception as error:  # kornia raises several classes of its own
         raise ValueError(f"{path}: {name}: {error}") from error

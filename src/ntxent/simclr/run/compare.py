@@ -1,4 +1,4 @@
-"""Several runs side by side: in what they differ, and how they ended."""
+"""A table of finished runs: the options in which they differ, and their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ntxent.files import flatten
-from ntxent.simclr.run.config_file import FREE
+from ntxent.simclr.run.config_file import BOOKKEEPING
 from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["compare"]
@@ -19,12 +19,12 @@ SMALLER_IS_BETTER = ("position", "loss", "seconds")
 
 
 def compare(folders: Sequence[str], sort: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """One row a finished run, sorted with the best first, and the folders of unfinished ones.
+    """Returns a row for each finished run, the best first, and the folders of unfinished runs.
 
-    ``settings`` of a row has the options in which the runs differ.
+    ``settings`` of a row are the options in which the runs differ.
 
     Raises:
-        FileNotFoundError: a folder is no run, or none has finished.
+        FileNotFoundError: a folder is not that of a run, or no run has finished.
         ValueError: no run has the column to sort by.
     """
     runs, unfinished = [], []
@@ -84,6 +84,6 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(
         name
         for name in names
-        if name.split(".")[0] not in FREE
+        if name.split(".")[0] not in BOOKKEEPING
         and len({repr(setting.get(name)) for setting in settings}) > 1
     )

@@ -1,4 +1,4 @@
-"""The configuration in a run folder: how it is kept, read again, and compared."""
+"""``config.yaml`` of a run folder: written, read, and compared with other options."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,23 +11,23 @@ from ntxent.files import atomic, flatten
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.run.folder import RunFolder
 
-__all__ = ["FREE", "config_from", "keep_config", "kept_config", "require_same"]
+__all__ = ["BOOKKEEPING", "parse_config", "read_config", "require_same", "write_config"]
 
-# What says where a run is kept and how it is watched, but nothing of its result.
-FREE = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
+# Options that say where a run is kept and how it is watched; its result does not depend on them.
+BOOKKEEPING = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
 
 
-def keep_config(config: TrainConfig, run: RunFolder) -> None:
-    """Write ``config.yaml``, which ``ntxent train --config`` reads."""
+def write_config(config: TrainConfig, run: RunFolder) -> None:
+    """Writes ``config.yaml``, which ``ntxent train --config`` reads."""
     with atomic(run.config) as path:
         path.write_text(yaml.safe_dump(asdict(replace(config, resume=None)), sort_keys=False))
 
 
-def kept_config(run: RunFolder, given: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The configuration of a run, with the options of ``given`` in place of its own.
+def read_config(run: RunFolder, given: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Returns the configuration of a run, with the options of ``given`` in place of its own.
 
     Raises:
-        FileNotFoundError: there is no run.
+        FileNotFoundError: the folder has no ``config.yaml``.
     """
     try:
         values = yaml.safe_load(run.config.read_text())
@@ -35,27 +35,27 @@ def kept_config(run: RunFolder, given: Mapping[str, Any] | None = None) -> Train
         raise FileNotFoundError(
             f"{run.config} does not exist, so {run.path} is not the folder of a run"
         ) from error
-    return config_from(_merged(values, given or {}))
+    return parse_config(_merged(values, given or {}))
 
 
-def config_from(values: Mapping[str, Any]) -> TrainConfig:
-    """Nested plain values, as YAML has them, with their types checked."""
+def parse_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Returns the configuration of nested values, as YAML has them, and checks their types."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(TrainConfig, as_group=False)
     return TrainConfig(**parser.instantiate(parser.parse_object(dict(values))).as_dict())
 
 
-def require_same(kept: TrainConfig, received: TrainConfig, run: RunFolder) -> None:
-    """Refuse to continue a run with a configuration that would have another result.
+def require_same(expected: TrainConfig, received: TrainConfig, run: RunFolder) -> None:
+    """Checks that a run is continued with options that give the same result.
 
     Raises:
-        ValueError: they differ; says in what.
+        ValueError: options other than :data:`BOOKKEEPING` differ; the message lists them.
     """
-    old, new = flatten(asdict(kept)), flatten(asdict(received))
+    old, new = flatten(asdict(expected)), flatten(asdict(received))
     changed = [
         f"{name} was {old.get(name)!r}, received {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[0] not in FREE
+        if old.get(name) != new.get(name) and name.split(".")[0] not in BOOKKEEPING
     ]
     if changed:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A trained encoder in formats that others read without this package."""
+"""Files of a trained encoder that can be read without this package."""
 
 import logging
 import warnings
@@ -15,19 +15,19 @@ __all__ = ["write_onnx", "write_safetensors"]
 
 
 def write_safetensors(encoder: nn.Module, path: Path) -> None:
-    """The weights by their names; those of a timm model are timm's own names."""
+    """Writes the weights by their names; those of a timm model have the names of timm."""
     weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
     with atomic(path) as partial:
         partial.write_bytes(save(weights))
 
 
 def write_onnx(encoder: nn.Module, shape: Shape, path: Path) -> None:
-    """The whole computation: ``images`` ``[n, *shape]`` in [0, 1] to ``features`` ``[n, f]``.
+    """Writes the encoder as ONNX: ``images`` ``[n, *shape]`` in [0, 1] to ``features`` ``[n, f]``.
 
     Raises:
         ModuleNotFoundError: the extra ``export`` is not installed.
     """
-    import onnxscript  # noqa: F401  says what is missing before PyTorch says it at length
+    import onnxscript  # noqa: F401  PyTorch's own message, where it is missing, is long
 
     images = torch.zeros(2, *shape)
     log = logging.getLogger("torch.onnx")
@@ -35,7 +35,7 @@ def write_onnx(encoder: nn.Module, shape: Shape, path: Path) -> None:
     log.setLevel(logging.ERROR)
     try:
         with atomic(path) as partial, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the exporter's own use of PyTorch
+            warnings.simplefilter("ignore")  # of the exporter, about its own use of PyTorch
             torch.onnx.export(
                 encoder.eval(),
                 (images,),

@@ -1,4 +1,4 @@
-"""The folder that keeps a run: which files it has, and how none is lost or half written."""
+"""The folder of a run, and the names of its files."""
 
 import shutil
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["RunFolder"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``<folder>/<name>/``; ``summary`` is written last, so its presence marks a finished run."""
+    """The folder ``<folder>/<name>/``; a run is finished when its ``summary`` exists."""
 
     path: Path
 
@@ -55,7 +55,7 @@ class RunFolder:
 
     @property
     def recording(self) -> Path:
-        """What the report shows beyond the metrics; see :mod:`ntxent.simclr.train.recorder`."""
+        """The files of :mod:`ntxent.simclr.train.recorder`, which the report reads."""
         return self.path / "report"
 
     @property
@@ -64,10 +64,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":
-        """Make the folder, or with ``overwrite`` take the one that is there.
+        """Makes the folder, or with ``overwrite`` uses the one that exists.
 
         Raises:
-            ValueError: ``name`` is not one plain folder name.
+            ValueError: ``name`` is not a single folder name.
             FileExistsError: the folder exists and ``overwrite`` is False.
             OSError: it cannot be made.
         """
@@ -91,16 +91,16 @@ class RunFolder:
         return run
 
     def clear(self) -> None:
-        """Remove what an earlier run wrote, nothing else."""
+        """Removes the files of an earlier run, and no others."""
         for folder in (self.tensorboard, self.recording):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.summary, self.evaluation, self.config, self.data, self.skipped):
             file.unlink(missing_ok=True)
         for file in (self.metrics, self.checkpoint, self.encoder, self.onnx, self.report):
             file.unlink(missing_ok=True)
-        self.tidy()
+        self.remove_partial()
 
-    def tidy(self) -> None:
-        """Remove what a killed process had half written."""
+    def remove_partial(self) -> None:
+        """Removes the unfinished files of a process that was killed."""
         for file in self.path.glob("*.partial"):
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder."""
+"""The lock of a run folder, for one process at a time."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has no record locks of this kind, and gets none
+except ImportError:  # Windows has no record locks; there nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["locked"]
@@ -17,11 +17,11 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder/run.lock``, whose text names this process, and remove it at the end.
+    """Holds ``folder/run.lock``, whose text names this process, and removes it at the end.
 
-    The lock is the operating system's, and gone with the process that held it, however that ended:
-    a file that is left behind is stale and taken over. It is a record lock, which worker processes
-    do not inherit: they may outlive a killed run by some seconds.
+    The operating system releases the lock when the process ends, in whatever way, so a file that
+    was left behind locks nothing. It is a record lock, which worker processes do not inherit: they
+    may outlive a killed run by some seconds.
 
     Raises:
         BlockingIOError: another process holds the lock.
@@ -63,7 +63,7 @@ def _acquire(path: Path) -> int:
             raise BlockingIOError(
                 f"run folder {path.parent} is in use by {holder}; wait for it, or stop it first"
             ) from error
-        # The holder before may have removed the file between our open and our lock.
+        # The process before may have removed the file between the open and the lock.
         try:
             if os.fstat(handle).st_ino == path.stat().st_ino:
                 return handle

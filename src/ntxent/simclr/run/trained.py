@@ -1,4 +1,4 @@
-"""A finished run, loaded again: its configuration, its encoder, its head."""
+"""The model of a finished run."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from torch import nn
 from ntxent.simclr.config import ModelConfig, TrainConfig
 from ntxent.simclr.data import Images, Shape
 from ntxent.simclr.model.module import SimCLR
-from ntxent.simclr.run.config_file import kept_config
+from ntxent.simclr.run.config_file import read_config
 from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["TrainedRun"]
 
 
 class TrainedRun:
-    """The model of a run folder, in evaluation mode, on CUDA where there is one.
+    """The model of a run folder, in evaluation mode, on CUDA if there is a device.
 
     Args:
         folder: The run folder.
 
     Attributes:
-        run, config: The folder and what it was trained with.
-        model: Encoder and head; ``model.views.shape`` is the shape that the encoder takes.
+        run, config: The folder, and the configuration of the training.
+        model: Views, encoder and head; ``model.views.shape`` is the shape that the encoder takes.
 
     Raises:
-        FileNotFoundError: there is no run, or it has not finished.
+        FileNotFoundError: the folder is not that of a run, or the run has not finished.
         ValueError: its weights do not fit its configuration.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.run = RunFolder(Path(folder))
-        self.config: TrainConfig = kept_config(self.run)
+        self.config: TrainConfig = read_config(self.run)
         if not self.run.encoder.exists():
             raise FileNotFoundError(
                 f"{self.run.encoder} does not exist: the run has not finished; continue it with "
@@ -44,7 +44,7 @@ class TrainedRun:
             )
         channels, height, width = json.loads(self.run.data.read_text())["shape"]
         self.image_shape: Shape = (channels, height, width)
-        # Published weights that training started from need not be fetched again.
+        # The weights are loaded below; published ones need not be downloaded for them.
         rest = {k: v for k, v in self.config.model.arguments.items() if k != "pretrained"}
         self.model = self._build(replace(self.config.model, arguments=rest))
         try:
@@ -56,19 +56,19 @@ class TrainedRun:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
 
-    def untrained(self) -> nn.Module:
-        """The encoder as it was before the first step."""
+    def untrained_encoder(self) -> nn.Module:
+        """Returns the encoder as it was before the first step."""
         return self._build(self.config.model).encoder.to(self.device).eval()
 
     def _build(self, choice: ModelConfig) -> SimCLR:
-        # neither compiled nor synchronised: nothing is trained here
+        # Not compiled: nothing is trained here.
         config = replace(self.config, model=choice, compile=False)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             return SimCLR(config, self.image_shape)
 
     def require_channels(self, images: Images) -> None:
-        """Refuse images that the encoder cannot take.
+        """Checks that the encoder can take the images.
 
         Raises:
             ValueError: they have another number of channels.
@@ -77,5 +77,5 @@ class TrainedRun:
         if received != expected:
             raise ValueError(
                 f"data.source: received images of {received} channels, expected {expected}, as "
-                f"the encoder of {self.run.path} has learnt from"
+                f"the encoder of {self.run.path} was trained on"
             )

@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside ``metrics.csv``: TensorBoard, and any logger of Lightning's."""
+"""The loggers of a run beside ``metrics.csv``: TensorBoard, and any of Lightning."""
 
 from argparse import ArgumentError
 from dataclasses import asdict
@@ -14,13 +14,18 @@ __all__ = ["configured_loggers", "require_loggers", "tensorboard_logger"]
 
 
 def tensorboard_logger(run: RunFolder, step: int | None = None) -> TensorBoardLogger:
-    """Events in the run folder; after ``step`` steps, those of the last one and later are void."""
+    """Returns a logger to the run folder; events of a resumed run replace those from its step on.
+
+    Args:
+        run: The run folder.
+        step: Step of the checkpoint that the run continues from, None for a new run.
+    """
     options: dict[str, Any] = {} if step is None else {"purge_step": step - 1}
     return TensorBoardLogger(run.path, name="", version=run.tensorboard.name, **options)
 
 
 def configured_loggers(config: TrainConfig) -> list[Logger]:
-    """The loggers of ``config.loggers``, each told the whole configuration."""
+    """Returns the loggers of ``config.loggers``, after each has logged the configuration."""
     parser, values = _parsed(config)
     loggers: list[Logger] = parser.instantiate(values).loggers
     for logger in loggers:
@@ -29,10 +34,10 @@ def configured_loggers(config: TrainConfig) -> list[Logger]:
 
 
 def require_loggers(config: TrainConfig) -> None:
-    """Refuse what is no logger, without making one.
+    """Checks ``config.loggers`` without making a logger.
 
     Raises:
-        ValueError: a class path or an argument of its is wrong.
+        ValueError: a class path or an argument is wrong.
     """
     _parsed(config)
 

@@ -1,4 +1,4 @@
-"""``metrics.csv``: one row for each step, on disk before the checkpoint that counts it."""
+"""``metrics.csv``: a row for each step, written before the checkpoint of that step."""
 
 import csv
 import os
@@ -12,15 +12,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ntxent.files import atomic
 
-__all__ = ["MetricsFile", "keep_rows"]
+__all__ = ["MetricsFile", "truncate_rows"]
 
 
 class MetricsFile(Callback):
-    """Writes a row of ``columns`` after each step, before any checkpoint of that step.
+    """Writes a row of ``columns`` after each step, before the checkpoint of that step.
 
-    Lightning's CSVLogger starts its file anew in a resumed run, and learns of a step only after the
-    checkpoints of that step. Here a checkpoint knows how many rows belong to it, and what a killed
-    run wrote after it is cut off before the steps are taken again.
+    A checkpoint has the number of rows that belong to it. A resumed run removes the rows after
+    them, whose steps it repeats. Lightning's CSVLogger starts a new file in a resumed run, and gets
+    the values of a step only after its checkpoint.
 
     Args:
         path: The file.
@@ -32,7 +32,7 @@ class MetricsFile(Callback):
         self.rows = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        keep_rows(self.path, self.rows)
+        truncate_rows(self.path, self.rows)
         self._repeat_last_row(trainer)
         self.file = self.path.open("a", newline="")
         self.writer = csv.DictWriter(self.file, sorted((*self.columns, "epoch", "step")))
@@ -45,11 +45,11 @@ class MetricsFile(Callback):
         logged = trainer.logged_metrics
         row = {name: float(logged[name]) for name in self.columns}
         self.writer.writerow({**row, "epoch": trainer.current_epoch, "step": self.rows})
-        self.file.flush()  # for those who watch
+        self.file.flush()  # for readers during the run
         self.rows += 1
 
     def _repeat_last_row(self, trainer: Trainer) -> None:
-        """Tell TensorBoard of the checkpoint's own step, which it learns of after the checkpoint"""
+        """Logs the step of the checkpoint, which TensorBoard had only after the checkpoint."""
         if self.rows == 0:
             return
         with self.path.open(newline="") as file:
@@ -61,7 +61,7 @@ class MetricsFile(Callback):
                 logger.log_metrics(values, step=self.rows - 1)
 
     def sync(self) -> None:
-        """Bring every row to the disk."""
+        """Waits until every row is on the disk."""
         os.fsync(self.file.fileno())
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,11 +79,11 @@ class MetricsFile(Callback):
                 self.file.close()
 
 
-def keep_rows(path: Path, rows: int) -> None:
-    """Cut a CSV file to its header and its first ``rows`` rows; without rows, remove it.
+def truncate_rows(path: Path, rows: int) -> None:
+    """Truncates a CSV file to its header and its first ``rows`` rows; removes it for 0 rows.
 
     Raises:
-        ValueError: it has fewer rows.
+        ValueError: the file has fewer rows.
     """
     if rows == 0:
         path.unlink(missing_ok=True)

@@ -1,7 +1,4 @@
-"""The health of the loss while it trains: a live line on a terminal, a few plain ones elsewhere.
-
-And how long it will take, before anybody has waited for long.
-"""
+"""What a run prints while it trains: progress, the loss beside its limits, the time left."""
 
 from collections.abc import Iterable, Mapping
 from time import perf_counter
@@ -24,14 +21,14 @@ __all__ = ["Forecast", "LiveHealth", "PlainHealth", "duration", "health_line"]
 
 PLAIN_LINES = 10
 
-# The forecast: seconds and steps it looks at, and from how many seconds on it is worth a line, and
-# a remedy.
-LOOK, LOOK_STEPS = 5.0, 2
-WORTH_TELLING, LONG = 60.0, 600.0
+# The forecast is made after so many seconds and steps, printed if so many seconds are left, and
+# comes with advice if it is long.
+MEASURED_SECONDS, MEASURED_STEPS = 5.0, 2
+SHORTEST_FORECAST, LONG_FORECAST = 60.0, 600.0
 
 
 def health_line(metrics: Mapping[str, Any]) -> str:
-    """The loss beside its limits, in 80 columns."""
+    """Returns the loss beside its limits, in 80 columns."""
     shown = {
         "loss": "loss",
         "floor": "floor",
@@ -51,7 +48,7 @@ class _BarOverHealth(Progress):
 
 
 class LiveHealth(Callback):
-    """One bar for all steps, and under it the health of the latest one."""
+    """Shows a bar of all steps, and under it the loss of the latest one beside its limits."""
 
     def __init__(self, console: Console) -> None:
         self.bar = _BarOverHealth(
@@ -62,7 +59,7 @@ class LiveHealth(Callback):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            # Steps without a GPU may take longer than the 30 s over which speed is measured.
+            # A step on the CPU may take longer than the 30 s over which rich measures speed.
             speed_estimate_period=600,
         )
         self.task = TaskID(0)
@@ -85,7 +82,7 @@ class LiveHealth(Callback):
 
 
 class PlainHealth(Callback):
-    """About ten lines over the whole training, for files and pipes."""
+    """Prints about ten lines over the whole training, for files and pipes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -98,7 +95,7 @@ class PlainHealth(Callback):
 
 
 def duration(seconds: float) -> str:
-    """In the words of somebody who waits.
+    """Returns seconds in hours and minutes.
 
     >>> duration(100), duration(12_000)
     ('2 min', '3 h 20 min')
@@ -108,30 +105,30 @@ def duration(seconds: float) -> str:
 
 
 class Forecast(Callback):
-    """One line, after the first steps of a training that will take minutes.
+    """Prints the time left, once, after the first steps of a training that takes minutes.
 
-    The first step, in which libraries load and memory is laid out, does not count.
+    The first step is left out, as libraries load and memory is allocated in it.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.first: tuple[int, float] | None = None
-        self.told = False
+        self.printed = False
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         step, now = trainer.global_step, perf_counter()
         if self.first is None:
             self.first = step, now
         steps, spent = step - self.first[0], now - self.first[1]
-        if self.told or steps < LOOK_STEPS or spent < LOOK:
+        if self.printed or steps < MEASURED_STEPS or spent < MEASURED_SECONDS:
             return
-        self.told = True
+        self.printed = True
         total = int(trainer.estimated_stepping_batches)
         left = (total - step) * spent / steps
-        if left < WORTH_TELLING:
+        if left < SHORTEST_FORECAST:
             return
         line = f"about {duration(left)} left, after {step} of {total} steps"
-        if left >= LONG:
+        if left >= LONG_FORECAST:
             line += (
                 "; Ctrl-C stops and keeps what is done, and --epochs, --data.image_size and "
                 "--model.encoder make a run shorter"

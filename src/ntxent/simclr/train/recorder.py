@@ -1,14 +1,14 @@
-"""What a run leaves for its report, beyond the numbers of every step: ``<run>/report/``.
+"""The files of ``<run>/report/``, which the report reads beside the metrics.
 
-measures.csv       at 16 steps, dense at first: how the embeddings of the step's own batch lie
-                   on the sphere, the gradient in them, the seconds since the start
+measures.csv       at 16 steps, more of them early: measures of the embeddings of the step's batch,
+                   the norm of the loss' gradient in them, the seconds since the start
 similarities.json  histograms of the cosines at the first, the middle and the last of these steps
-views.npz          ``pairs`` uint8 ``[n, 2, H, W, C]``: pairs of views as the model saw them
+views.npz          ``pairs`` uint8 ``[n, 2, H, W, C]``: two views of each of some images
 samples.npz        held-out images: ``features`` ``[n, f]``, ``labels`` (-1 for none),
                    ``thumbnails``, ``classes``
 
-Everything is bounded: 1,000 samples of 32×32 pixels, 8 pairs of 96×96. Nothing random is drawn, so
-a run is the same with and without it.
+There are at most 1,000 samples of 32×32 pixels and 8 pairs of 96×96. No random number is drawn, so
+a run is the same with and without these files.
 """
 
 import csv
@@ -30,31 +30,30 @@ from ntxent import measures
 from ntxent.losses import NTXentLoss
 from ntxent.simclr.data import Images, to_unit
 
-__all__ = ["Recorder", "moments", "record_samples"]
+__all__ = ["Recorder", "record_samples", "recorded_steps"]
 
-MOMENTS = 16
+RECORDED_STEPS = 16
 PAIRS, PAIR_SIDE = 8, 96
 SAMPLES, SAMPLE_SIDE, PART = 1000, 32, 50
 
 
-def moments(steps: int, count: int = MOMENTS) -> list[int]:
-    """Steps to look at, the first and the last among them; gaps grow linearly.
+def recorded_steps(steps: int, count: int = RECORDED_STEPS) -> list[int]:
+    """Returns the steps to record, among them the first and the last; the gaps grow linearly.
 
-    >>> moments(300, 6)
+    >>> recorded_steps(300, 6)
     [0, 12, 48, 108, 191, 299]
-    >>> moments(1)
+    >>> recorded_steps(1)
     [0]
     """
     return sorted({round((steps - 1) * (k / (count - 1)) ** 2) for k in range(count)})
 
 
 class Recorder(Callback):
-    """Looks at what the head received and returned in the steps that :func:`moments` names.
+    """Measures the features and embeddings of the batch in the steps of :func:`recorded_steps`.
 
-    The module has ``views``, ``head`` and ``config.temperature``; a batch of N images makes the 2N
-    rows that the head sees, first views first, in one call or in chunks. In all other steps nothing
-    is done. Several processes bring their rows together: what is measured is the whole batch, and
-    the first process writes it.
+    The module has ``views``, ``head`` and ``config.temperature``. From a batch of N images its head
+    makes 2N embeddings, those of the first views first, in one call or in chunks. Other steps are
+    not touched. With several processes, rank 0 measures and writes the rows of all of them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,32 +65,29 @@ class Recorder(Callback):
         self.hooks: list[Any] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.due = moments(int(trainer.estimated_stepping_batches))
+        self.due = recorded_steps(int(trainer.estimated_stepping_batches))
         self.middle = min(self.due, key=lambda step: abs(2 * step - self.due[-1]))
         if trainer.is_global_zero:
             self.folder.mkdir(exist_ok=True)
             self.started = perf_counter() - self._resume(trainer.global_step)
 
     def _resume(self, step: int) -> float:
-        """Drop what was recorded from ``step`` on, and return the seconds that were spent before.
-
-        A resumed run repeats the steps since its checkpoint, a new one all of them.
-        """
+        """Removes what was recorded from ``step`` on, and returns the seconds before it."""
         table, histograms = self.folder / "measures.csv", self.folder / "similarities.json"
         if step == 0:
             for path in (table, histograms, self.folder / "views.npz"):
                 path.unlink(missing_ok=True)
             return 0.0
         if histograms.exists():
-            kept = [h for h in json.loads(histograms.read_text()) if h["step"] < step]
-            histograms.write_text(json.dumps(kept))
+            earlier = [h for h in json.loads(histograms.read_text()) if h["step"] < step]
+            histograms.write_text(json.dumps(earlier))
         if not table.exists():
             return 0.0
         with table.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) < step]
         table.unlink()
         for row in rows:
-            _append(table, row)
+            _append_row(table, row)
         return float(rows[-1]["seconds"]) if rows else 0.0
 
     def on_train_batch_start(
@@ -100,14 +96,14 @@ class Recorder(Callback):
         self.pairs, self.rows = (), []
         if trainer.global_step in self.due and not self.hooks:
             self.hooks = [
-                pl_module.views.register_forward_hook(self._see_views),
-                pl_module.head.register_forward_hook(self._see_rows),
+                pl_module.views.register_forward_hook(self._store_views),
+                pl_module.head.register_forward_hook(self._store_rows),
             ]
 
-    def _see_views(self, module: nn.Module, images: Any, views: tuple[Tensor, ...]) -> None:
+    def _store_views(self, module: nn.Module, images: Any, views: tuple[Tensor, ...]) -> None:
         self.pairs = views
 
-    def _see_rows(self, module: nn.Module, features: tuple[Tensor, ...], rows: Tensor) -> None:
+    def _store_rows(self, module: nn.Module, features: tuple[Tensor, ...], rows: Tensor) -> None:
         self.rows.append((features[0].detach().float(), rows.detach().float()))
 
     def on_train_batch_end(
@@ -117,7 +113,7 @@ class Recorder(Callback):
             self.hooks.pop().remove()
         if not self.rows:
             return
-        # The gradient cache embeds all rows, and then all of them again.
+        # The gradient cache embeds all rows twice.
         features, embeddings = (
             torch.cat(part)[: 2 * len(batch)] for part in zip(*self.rows, strict=True)
         )
@@ -125,7 +121,7 @@ class Recorder(Callback):
         if len(embeddings) < 2 * len(batch):
             return
         if trainer.world_size > 1:
-            features, embeddings = (_of_all(pl_module, rows) for rows in (features, embeddings))
+            features, embeddings = (_gathered(pl_module, rows) for rows in (features, embeddings))
         if trainer.is_global_zero and embeddings.isfinite().all():
             with _one_thread():
                 self._record(trainer, pl_module.config.temperature, features, embeddings)
@@ -141,29 +137,32 @@ class Recorder(Callback):
             "seconds": round(perf_counter() - self.started, 3),
             **_measure(z1, z2, features, temperature),
         }
-        _append(self.folder / "measures.csv", row)
+        _append_row(self.folder / "measures.csv", row)
         if step in (self.due[0], self.middle, self.due[-1]):
-            self._keep_histogram(step, z1, z2)
+            self._append_histogram(step, z1, z2)
         if not (self.folder / "views.npz").exists() and self.pairs:
-            _keep_views(self.folder / "views.npz", self.pairs)
+            _write_views(self.folder / "views.npz", self.pairs)
 
-    def _keep_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
+    def _append_histogram(self, step: int, z1: Tensor, z2: Tensor) -> None:
         path = self.folder / "similarities.json"
-        kept = json.loads(path.read_text()) if path.exists() else []
-        kept.append({"step": step, **measures.similarity_histogram(z1, z2, pairs=2**14)._asdict()})
-        path.write_text(json.dumps(kept))
+        histograms = json.loads(path.read_text()) if path.exists() else []
+        histogram = measures.similarity_histogram(z1, z2, pairs=2**14)
+        histograms.append({"step": step, **histogram._asdict()})
+        path.write_text(json.dumps(histograms))
 
 
-def _of_all(module: LightningModule, rows: Tensor) -> Tensor:
-    """First views of every process, then second views, from the rows of each."""
+def _gathered(module: LightningModule, rows: Tensor) -> Tensor:
+    """Returns the rows of all processes: all first views, then all second views."""
     gathered = cast(Tensor, module.all_gather(rows))
     return torch.cat([view for half in gathered.chunk(2, dim=1) for view in half])
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Matrices of a batch gain little from threads, which on a busy machine wait for each other:
-    a step's measures at N = 256 then took up to 1 s on two of them, against 15 ms on one.
+    """Runs a block on one thread.
+
+    Threads save little on the matrices of a batch, and on a busy machine they wait for each other:
+    the measures at N = 256 took up to 1 s on two threads, and 15 ms on one.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -189,7 +188,7 @@ def _measure(z1: Tensor, z2: Tensor, features: Tensor, temperature: float) -> di
     }
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
+def _append_row(path: Path, row: Mapping[str, Any]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))
@@ -199,9 +198,9 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _pixels(images: Tensor, side: int) -> NDArray[np.uint8]:
-    """Images ``[n, C, H, W]`` as uint8 ``[n, H, W, C]`` no larger than ``side``.
+    """Returns images ``[n, C, H, W]`` as uint8 ``[n, H, W, C]``, no larger than ``side``.
 
-    Those that leave [0, 1], as normalised ones do, are stretched to it, all by the same factor.
+    Images that exceed [0, 1], such as normalised ones, are mapped to it, all by the same factor.
     """
     images = images.detach().float().cpu()
     largest = max(images.shape[2:])
@@ -213,7 +212,7 @@ def _pixels(images: Tensor, side: int) -> NDArray[np.uint8]:
     return (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def _keep_views(path: Path, views: Sequence[Tensor]) -> None:
+def _write_views(path: Path, views: Sequence[Tensor]) -> None:
     first, second = (view[:PAIRS] for view in views[:2])
     both = _pixels(torch.cat([first, second]), PAIR_SIDE)
     np.savez_compressed(path, pairs=np.stack(np.split(both, 2), axis=1))
@@ -228,15 +227,15 @@ class _Samples(NamedTuple):
 
 def record_samples(
     folder: Path,
-    describe: Callable[[Images], NDArray[Any]],
+    extract: Callable[[Images], NDArray[Any]],
     images: Images,
     classes: Sequence[str],
 ) -> None:
-    """Keep features and thumbnails of held-out images, evenly drawn from them.
+    """Writes features and thumbnails of evenly spaced held-out images to ``samples.npz``.
 
     Args:
-        folder: That of the :class:`Recorder`.
-        describe: Images to features ``[n, f]``.
+        folder: The folder of the :class:`Recorder`.
+        extract: Maps images to features ``[n, f]``.
         images: The held-out images.
         classes: The names of their labels.
     """
@@ -244,16 +243,16 @@ def record_samples(
     drawn = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLES)).round())
     chosen = images.take(drawn.astype(int).tolist())
     labels = np.full(len(chosen), -1) if chosen.labels is None else chosen.labels
-    kept = _Samples(
-        describe(chosen).astype(np.float32),
+    samples = _Samples(
+        extract(chosen).astype(np.float32),
         np.asarray(labels).astype(np.int64),
         _thumbnails(chosen),
         np.array([str(name) for name in classes]),
     )
-    np.savez_compressed(folder / "samples.npz", **kept._asdict())
+    np.savez_compressed(folder / "samples.npz", **samples._asdict())
 
 
 def _thumbnails(images: Images) -> NDArray[np.uint8]:
-    """A few at a time: large images are read from their files."""
+    """Returns the images as thumbnails; a few are read at a time, as they may be large."""
     parts = (range(start, min(start + PART, len(images))) for start in range(0, len(images), PART))
     return np.concatenate([_pixels(to_unit(images[list(part)]), SAMPLE_SIDE) for part in parts])

@@ -1,4 +1,4 @@
-"""Which run folder a configuration means, and whether it is begun or continued there."""
+"""The run folder of a configuration, made for a new run or continued."""
 
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -9,33 +9,33 @@ from pathlib import Path
 import torch
 
 from ntxent.simclr.config import TrainConfig
-from ntxent.simclr.run.config_file import keep_config, kept_config, require_same
+from ntxent.simclr.run.config_file import read_config, require_same, write_config
 from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.run.lock import locked
-from ntxent.simclr.train.defaults import keep_chosen
+from ntxent.simclr.train.defaults import with_defaults_of
 
-__all__ = ["find_run", "open_run"]
+__all__ = ["locate_run", "start_run"]
 
 
-def find_run(
-    config: TrainConfig, left_open: Collection[str] = ()
+def locate_run(
+    config: TrainConfig, unset: Collection[str] = ()
 ) -> tuple[TrainConfig, RunFolder, Collection[str]]:
-    """The configuration with its name, the folder it means, and what is still to be chosen.
+    """Returns the configuration with its name, its run folder, and the options still unset.
 
-    Nothing is written. A run that is continued keeps what was chosen for it, on any machine.
+    It writes nothing. A run that is continued keeps the defaults that it was started with.
 
     Raises:
-        FileNotFoundError: the run to resume is not there.
-        ValueError: it was started with another configuration, or ``auto`` has no name to look for.
+        FileNotFoundError: the run to resume does not exist.
+        ValueError: it was started with another configuration, or ``auto`` was given without a name.
     """
     if config.resume is None:
         name = _default_name(config) if config.name is None else config.name
-        return replace(config, name=name), RunFolder(Path(config.folder) / name), left_open
+        return replace(config, name=name), RunFolder(Path(config.folder) / name), unset
     if config.resume != "auto":
         run = RunFolder(Path(config.resume))
-        kept = kept_config(run)
-        require_same(kept, config, run)
-        return replace(config, name=kept.name), run, ()
+        started = read_config(run)
+        require_same(started, config, run)
+        return replace(config, name=started.name), run, ()
     if config.name is None:
         raise ValueError(
             "resume: received 'auto' without a name, expected --name as well, by which the same "
@@ -43,15 +43,18 @@ def find_run(
         )
     run = RunFolder(Path(config.folder) / config.name)
     if run.config.exists():
-        kept = kept_config(run)
-        config = keep_chosen(config, kept, left_open)
-        require_same(kept, config, run)
-        left_open = ()
-    return config, run, left_open
+        started = read_config(run)
+        config = with_defaults_of(config, started, unset)
+        require_same(started, config, run)
+        unset = ()
+    return config, run, unset
 
 
-def open_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | None:
-    """Make the folder, or take it, and lock it until the stack ends; the step to continue from.
+def start_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | None:
+    """Makes the run folder unless it is resumed, and locks it until the stack is closed.
+
+    Returns:
+        The step of the checkpoint to continue from, None without one.
 
     Raises:
         ValueError: the name is no folder name, or the checkpoint is damaged.
@@ -61,16 +64,16 @@ def open_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | Non
     """
     resumed = config.resume is not None and run.config.exists()
     if not resumed:
-        # What a kill left before config.yaml was written is nobody's run.
+        # A folder without config.yaml, which a killed process left, is not a run: it is replaced.
         replaced = config.overwrite or config.resume == "auto"
         run = RunFolder.create(run.path.parent, str(config.name), replaced)
     stack.enter_context(locked(run.path))
     if not resumed:
         run.clear()
-        keep_config(config, run)
+        write_config(config, run)
         return None
-    run.tidy()
-    return _step(run.checkpoint) if run.checkpoint.exists() else None
+    run.remove_partial()
+    return _read_step(run.checkpoint) if run.checkpoint.exists() else None
 
 
 def _default_name(config: TrainConfig) -> str:
@@ -79,7 +82,7 @@ def _default_name(config: TrainConfig) -> str:
     return f"{data}-seed{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _step(checkpoint: Path) -> int:
+def _read_step(checkpoint: Path) -> int:
     try:
         state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
         return int(state["global_step"])

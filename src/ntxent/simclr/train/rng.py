@@ -1,4 +1,4 @@
-"""The state of every global random generator that a step may draw from."""
+"""Seeds and states of the global random generators."""
 
 import random
 from collections.abc import Mapping
@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_states", "seed_all", "set_random_states"]
+__all__ = ["rng_states", "seed_all", "set_rng_states"]
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch.
+    """Seeds the generators of Python, NumPy and PyTorch.
 
-    Lightning's ``seed_everything`` also leaves the seed in the environment, and with several
-    processes seeds once more when the weights are there, unlike with one.
+    Lightning's ``seed_everything`` also puts the seed into the environment; several processes, but
+    not one, are then seeded again after the weights were drawn.
     """
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
-def random_states() -> dict[str, Any]:
-    """States of Python, NumPy, PyTorch and its CUDA devices; tensors and plain numbers only."""
+def rng_states() -> dict[str, Any]:
+    """Returns the states of Python, NumPy, PyTorch and CUDA, as tensors and plain numbers."""
     name, keys, *rest = np.random.get_state(legacy=True)
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
@@ -33,8 +33,8 @@ def random_states() -> dict[str, Any]:
     }
 
 
-def set_random_states(states: Mapping[str, Any]) -> None:
-    """Continue where :func:`random_states` was called."""
+def set_rng_states(states: Mapping[str, Any]) -> None:
+    """Sets the generators to the states that :func:`rng_states` returned."""
     version, values, gauss = states["python"]
     random.setstate((version, tuple(values), gauss))
     name, keys, *rest = states["numpy"]

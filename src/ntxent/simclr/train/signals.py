@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: between steps they are heard at once, in a step when it is done and saved."""
+"""SIGINT and SIGTERM during a run.
+
+Between steps they end the run at once; in a step, after the step is done and its checkpoint saved.
+"""
 
 import signal
 import threading
@@ -7,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Stop", "Terminated", "stoppable"]
+__all__ = ["Stop", "Terminated", "catch_signals"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,10 +24,10 @@ class Terminated(SystemExit):
 
 
 class Stop:
-    """The signal that has asked this process to stop, if one has.
+    """A signal handler that can be deferred.
 
-    With ``defer`` a signal is kept in ``received``, for the one who saves first; but a second
-    Ctrl-C comes from somebody in a hurry and acts at once. Without it every signal does.
+    While ``defer`` is set, a signal is only stored in ``received``, so that a checkpoint can be
+    saved before the run ends; a second Ctrl-C raises at once. Otherwise every signal raises.
     """
 
     def __init__(self) -> None:
@@ -37,21 +40,21 @@ class Stop:
             raise self.exception()
 
     def exception(self, message: str = "") -> BaseException:
-        """What ends the run, in the way Python ends one on that signal."""
+        """Returns what Python raises on the signal that was received."""
         if self.received == signal.SIGTERM:
             return Terminated(f"terminated{message}")
         return KeyboardInterrupt(f"interrupted{message}")
 
     def listen(self) -> dict[int, Any]:
-        """Take the signals, which only the main thread can, and return their former handlers."""
+        """Installs this handler and returns the former ones; none outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return {}
         return {signum: signal.signal(signum, self.receive) for signum in SIGNALS}
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
-    """A :class:`Stop` that listens until the end of the block."""
+def catch_signals() -> Iterator[Stop]:
+    """Yields a :class:`Stop` that handles the signals until the end of the block."""
     stop = Stop()
     former = stop.listen()
     try:

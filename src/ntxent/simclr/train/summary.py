@@ -1,4 +1,4 @@
-"""What ``summary.json`` says of a finished run."""
+"""The content of ``summary.json``."""
 
 import csv
 import os
@@ -34,7 +34,7 @@ def summarise(
     evaluation: Mapping[str, Mapping[str, Score]],
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """Everything a reader needs to judge and repeat the run, as plain JSON values."""
+    """Returns results, settings, environment and versions of a run, as plain JSON values."""
     return {
         "name": config.name,
         "command": shlex.join(sys.argv),
@@ -56,7 +56,7 @@ def summarise(
 
 
 def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
-    """The mean of the last epoch's steps, within the limits of its N and τ.
+    """Returns the mean loss of the last epoch, beside the limits for its N and τ.
 
     Every limit of one step holds for the mean of several with the same N and τ: floor and ceiling
     are constants, the certified interval's low end is convex in the loss and its high end concave.

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as a run needs it, without its tips."""
+"""Lightning's Trainer for a run, without Lightning's own log lines."""
 
 import logging
 import warnings
@@ -13,16 +13,16 @@ from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.train.checkpoints import AtomicCheckpointIO
 from ntxent.simclr.train.processes import Processes
 
-__all__ = ["accelerator_of", "make_trainer", "quiet_lightning"]
+__all__ = ["make_trainer", "quiet_lightning", "resolve_accelerator"]
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-def accelerator_of(config: TrainConfig) -> str:
-    """The device to train on.
+def resolve_accelerator(config: TrainConfig) -> str:
+    """Returns the device to train on.
 
     Raises:
-        ValueError: this machine lacks it, or it cannot do the precision.
+        ValueError: this machine does not have it, or it does not have the precision.
     """
     name = config.accelerator
     present = {
@@ -50,7 +50,7 @@ def make_trainer(
     callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
 ) -> Trainer:
-    """A Trainer that logs every step, and shares each batch among the processes."""
+    """Returns a Trainer that logs every step, for the data-parallel processes of a run."""
     return Trainer(
         accelerator=accelerator,
         devices=processes.local_size,
@@ -71,14 +71,14 @@ def make_trainer(
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's tips, and its warnings about what is meant here."""
+    """Suppresses Lightning's tips, and its warnings about what this package does on purpose."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        # The images are on the device: worker processes would only copy them back.
+        # Images in memory need no worker processes.
         warnings.filterwarnings("ignore", "The '.*dataloader' does not have many workers")
-        # Lightning's own use of a part of PyTorch that moved.
+        # About Lightning's own use of PyTorch.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
         # --accelerator cpu on a machine with a GPU is a choice.
         warnings.filterwarnings("ignore", "GPU available but not used")
