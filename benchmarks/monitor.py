@@ -22,7 +22,7 @@ from benchmarks.__main__ import environment
 from ntxent.monitor import NTXentCallback
 from ntxent.simclr import TrainConfig
 from ntxent.simclr.data import DigitsData
-from ntxent.simclr.module import SimCLR
+from ntxent.simclr.model.module import SimCLR
 
 
 class StepTimes(Callback):
