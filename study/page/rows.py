@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ntxent import bounds
-from study.training import Spec
+from study.runs.training import Spec
 
 END_LOOKS = 5
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from study.data import DATA
-from study.failures import FAILURES
-from study.training import Spec
+from study.runs.data import DATA
+from study.runs.failures import FAILURES
+from study.runs.training import Spec
 
 MOST_STEPS = 1024  # of a phase of the main grid
 

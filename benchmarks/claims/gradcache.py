@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import describe, environment
-from benchmarks.worker import _status_kib as status_kib
+from benchmarks.suite.worker import _status_kib as status_kib
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIGURE = ROOT / "docs" / "gradient-cache.svg"
 TEMPERATURE = 0.5
 
@@ -134,7 +134,9 @@ def figure(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gradcache", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.claims.gradcache", description=__doc__
+    )
     parser.add_argument("-n", type=int, default=4096, help="pairs")
     parser.add_argument("--chunks", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--repeats", type=int, default=5)

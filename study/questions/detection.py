@@ -9,10 +9,10 @@ from matplotlib.patches import Patch
 
 from ntxent import diagnose
 from ntxent.trajectory import Series, judge
-from study.failures import FAILURES, HEALTHY
-from study.rows import Rows
-from study.statistics import Estimate, mean, median, share
-from study.style import canvas, finish
+from study.page.rows import Rows
+from study.page.statistics import Estimate, mean, median, share
+from study.page.style import canvas, finish
+from study.runs.failures import FAILURES, HEALTHY
 
 ROW = 10  # steps in a row that a verdict has to last
 SOON = 26  # steps within which H4 wants it

@@ -1,7 +1,8 @@
 """The cost of one exact step among W processes: a model, checked against rows, then extrapolated.
 
-``python -m benchmarks.scaling`` prints the tables of docs/scaling.md, ``--write`` puts them there.
-The model walks through the messages and the blocks of a step as ring.py and gather.py make them.
+``python -m benchmarks.claims.scaling`` prints the tables of docs/scaling.md, ``--write`` puts them
+there. The model walks through the messages and the blocks of a step as ring.py and gather.py make
+them.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "benchmarks" / "rows" / "distributed.json"
 PAGE = ROOT / "docs" / "scaling.md"
 
@@ -183,7 +184,9 @@ def page() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.claims.scaling", description=__doc__
+    )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scaling.md")
     options = parser.parse_args()
     if options.write:

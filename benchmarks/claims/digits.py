@@ -9,7 +9,7 @@ lightly          SimCLRProjectionHead, NTXentLoss, a pass a view, and SGD as in 
                  benchmark: rate 0.06 x N / 128, momentum 0.9, weight decay 5e-4, a cosine
 lightly, AdamW   the same with the optimizer and the schedule of ntxent
 
-python -m benchmarks.digits --rows rows.json
+python -m benchmarks.claims.digits --rows rows.json
 """
 
 import argparse
@@ -174,7 +174,7 @@ def table(rows: list[Row]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.digits",
+        prog="python -m benchmarks.claims.digits",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

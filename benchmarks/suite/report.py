@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its figure from rows: ``python -m benchmarks.report ROWS.json``."""
+"""Write docs/benchmarks.md and its figure: ``python -m benchmarks.suite.report ROWS.json``."""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from benchmarks.environment import describe
-from benchmarks.largest import LIMIT_GIB
-from benchmarks.measure import Row
+from benchmarks.suite.largest import LIMIT_GIB
+from benchmarks.suite.measure import Row
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
+NOTES = Path(__file__).parents[1] / "notes" / "cpu.md"
 FLOOR = "matrix products alone"
 STYLES = {
     "ntxent": ("#d55e00", "o-"),
@@ -103,7 +104,7 @@ def figure(rows: list[Row], path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suite.report", description=__doc__)
     parser.add_argument("rows", type=Path, help="what python -m benchmarks --out wrote")
     options = parser.parse_args()
     content = json.loads(options.rows.read_text())
@@ -113,7 +114,7 @@ def main() -> int:
     text = [
         "# Benchmarks",
         "",
-        f"Generated from `{source}` by `python -m benchmarks.report {source}`; measured by "
+        f"Generated from `{source}` by `python -m benchmarks.suite.report {source}`; measured by "
         f"`python -m benchmarks --suite --out {source}`. Do not edit the numbers by hand.",
         "",
         where,
@@ -138,7 +139,7 @@ def main() -> int:
         "d = 128: the largest N that was seen to fit, the smallest that was not, and what the last",
         "measured peak extrapolates to, by N where rows alone are kept, by N² where a matrix is,",
         "by N³ for pytorch-metric-learning; the time of a step there grows with N². By",
-        f"`python -m benchmarks.largest {source} --write`.",
+        f"`python -m benchmarks.suite.largest {source} --write`.",
         "",
         *largest_table(content.get("largest", [])),
         "",
@@ -146,9 +147,7 @@ def main() -> int:
         "",
         *time_table(rows, "info_nce"),
     ]
-    notes = DOCS / "benchmarks-notes.md"
-    if notes.exists():
-        text += ["", notes.read_text().strip()]
+    text += ["", NOTES.read_text().strip()]
     (DOCS / "benchmarks.md").write_text("\n".join(text) + "\n")
     figure(rows, DOCS / "benchmarks.svg")
     return 0

@@ -23,10 +23,10 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.environment import describe, environment
-from benchmarks.measure import Row
-from benchmarks.worker import _status_kib as status_kib
+from benchmarks.suite.measure import Row
+from benchmarks.suite.worker import _status_kib as status_kib
 
-ROWS = Path(__file__).parent / "rows" / "distributed.json"
+ROWS = Path(__file__).parents[1] / "rows" / "distributed.json"
 TEMPERATURE = 0.5
 TIMED = [(w, n) for n in (1024, 4096) for w in (1, 2, 4)]
 MEMORY = [(4, n) for n in (8192, 16384, 32768, 65536)]
@@ -151,7 +151,9 @@ def measure(mode: str, size: int, n: int, d: int, steps: int) -> Row:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.distributed", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.claims.distributed", description=__doc__
+    )
     parser.add_argument("-d", type=int, default=128, help="dimension of the embeddings")
     parser.add_argument("--steps", type=int, default=9, help="timed steps of a row")
     parser.add_argument("--quick", action="store_true", help="N = 1024 only, no memory rows")

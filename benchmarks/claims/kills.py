@@ -1,8 +1,9 @@
 """Kill a training run at random moments, resume it, and compare it with one that was left alone.
 
-``python -m benchmarks.kills --kills 20`` ends with status 0 if every killed run continued to the
-same weights, the same last checkpoint and the same ``metrics.csv``, bit for bit. Every second kill
-waits until a checkpoint is being written. Each run is a process of its own, killed by SIGKILL.
+``python -m benchmarks.claims.kills --kills 20`` ends with status 0 if every killed run continued
+to the same weights, the same last checkpoint and the same ``metrics.csv``, bit for bit. Every
+second kill waits until a checkpoint is being written. Each run is a process of its own, killed by
+SIGKILL.
 """
 
 import argparse

@@ -1,18 +1,34 @@
 """From the rows to docs/study.md: every number and every figure."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from study.data import DATA
-from study.rows import Rows, read
-from study.statistics import Estimate
-from study.style import save
+from study.page.rows import Rows, read
+from study.page.statistics import Estimate
+from study.page.style import save
+from study.questions import (
+    choosing,
+    comparability,
+    detection,
+    gradients,
+    similarity,
+    tightness,
+)
+from study.runs.data import DATA
 
-TEXT = Path(__file__).parent / "text.md"
-QUESTIONS = ("tightness", "similarity", "comparability", "failures", "gradients", "choosing")
+TEXT = Path(__file__).with_name("study.md.jinja")
+
+# A question by its name on the page.
+QUESTIONS: dict[str, Any] = {
+    "tightness": tightness,
+    "similarity": similarity,
+    "comparability": comparability,
+    "failures": detection,
+    "gradients": gradients,
+    "choosing": choosing,
+}
 
 HYPOTHESES = {
     "H1a": ("tightness", "h1a"),
@@ -27,7 +43,7 @@ HYPOTHESES = {
 
 
 def answers(rows: Rows) -> dict[str, Any]:
-    return {name: _question(name).answer(rows) for name in QUESTIONS}
+    return {name: question.answer(rows) for name, question in QUESTIONS.items()}
 
 
 def render(rows: Rows, found: dict[str, Any]) -> str:
@@ -59,14 +75,10 @@ def write(folder: Path, page: Path) -> None:
     """Write the page, and its figures beside it in a folder of the page's name."""
     rows = read(folder)
     found = answers(rows)
-    for name in QUESTIONS:
-        save(_question(name).draw(rows, found[name]), page.parent / page.stem / name)
+    for name, question in QUESTIONS.items():
+        save(question.draw(rows, found[name]), page.parent / page.stem / name)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(rows, found))
-
-
-def _question(name: str) -> Any:
-    return import_module(f"study.questions.{name}")
 
 
 def _value(number: Any) -> float:

@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 from torch import Tensor, nn
 
 from ntxent import measures, nt_xent_loss
-from study import data
-from study.failures import FAILURES, Failure
+from study.runs import data
+from study.runs.failures import FAILURES, Failure
 
 Row = dict[str, Any]
 

@@ -178,7 +178,7 @@ def measure(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.kernels", description=__doc__)
     parser.add_argument("--precisions", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--widths", nargs="+", type=int, default=[128, 512], help="d")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES[:1]))

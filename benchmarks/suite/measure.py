@@ -4,8 +4,8 @@ import multiprocessing
 import statistics
 from typing import Any
 
-from benchmarks.contenders import TEMPERATURE
-from benchmarks.worker import serve
+from benchmarks.suite.contenders import TEMPERATURE
+from benchmarks.suite.worker import serve
 
 Row = dict[str, Any]
 

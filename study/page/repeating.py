@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.rows import Rows, read
-from study.training import Spec, run
-from study.write import HYPOTHESES, answers
+from study.page.rows import Rows, read
+from study.page.write import HYPOTHESES, answers
+from study.runs.training import Spec, run
 
 KEPT = ["loss", "positive", "negative"]
 SETTING = [field.name for field in fields(Spec) if field.name not in ("seed", "second")]

@@ -28,7 +28,7 @@ def losses(folder: str, name: str, processes: int, epochs: int, **variables: str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims.curves", description=__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[2])
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()

@@ -38,7 +38,7 @@ def serve(pipe: Connection, family: str, name: str, n: int, d: int, limit_gib: f
     """
     import torch
 
-    from benchmarks.contenders import FAMILIES
+    from benchmarks.suite.contenders import FAMILIES
 
     torch.manual_seed(0)
     z1, z2 = (torch.randn(n, d, requires_grad=True) for _ in range(2))

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from study.training import Spec, run
+from study.runs.training import Spec, run
 
 PACKAGES = ("ntxent", "torch", "numpy", "scipy", "scikit-learn")
 

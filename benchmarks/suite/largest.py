@@ -1,4 +1,6 @@
-"""The largest batch within a memory limit: ``python -m benchmarks.largest ROWS.json --write``.
+"""The largest batch within a memory limit.
+
+``python -m benchmarks.suite.largest ROWS.json --write`` puts it into the rows.
 
 A contender's peak at its largest measured N, continued by the power of N with which its memory
 grows, says where to look. With ``--patience`` a step is tried there, upwards or downwards by
@@ -10,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.measure import Process, Row
+from benchmarks.suite.measure import Process, Row
 
 LIMIT_GIB = 8.0
 # Rows alone; a matrix of them; or, where all pairs are listed for every anchor, more.
@@ -61,7 +63,7 @@ def largest(rows: list[Row], name: str, d: int, patience: float) -> Row:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.largest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suite.largest", description=__doc__)
     parser.add_argument("rows", type=Path, help="what python -m benchmarks --out wrote")
     parser.add_argument("-d", type=int, default=128)
     parser.add_argument("--contenders", nargs="+", choices=list(GROWTH), default=list(GROWTH))

@@ -23,8 +23,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.environment import installed
-from benchmarks.floors import Device, floors, work
-from benchmarks.gpu_contenders import PRECISIONS, TEMPERATURE, Loss, contenders
+from benchmarks.gpu.contenders import PRECISIONS, TEMPERATURE, Loss, contenders
+from benchmarks.gpu.floors import Device, floors, work
 
 Row = dict[str, Any]
 FAMILIES = ("nt_xent", "info_nce")
@@ -196,7 +196,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         parser.error(
             "PyTorch sees no CUDA device, and this measures one; python -m benchmarks measures the "
-            "CPU, python -m benchmarks.kernels compiles the kernels without a GPU"
+            "CPU, python -m benchmarks.gpu.kernels compiles the kernels without a GPU"
         )
     if options.suite:
         options.families, options.precisions = list(FAMILIES), list(PRECISIONS)
