@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ntxent.trajectory import Series
+from ntxent.diagnosis.trajectory import Series
 
 STEPS = ("step", "global_step", "trainer/global_step", "_step", "iteration", "iter", "epoch")
 MEASURED = ("positive_similarity", "negative_similarity")
 ABSENT = ("", "None", "null", "NA", "N/A")  # how writers of sparse tables leave a cell out
 REPORTED = 10  # problems kept word for word
+
+
+class NoLog(ValueError):
+    """A path from which no losses can be read."""
 
 
 class Columns:

@@ -3,76 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ntxent import bounds
-from ntxent.bounds import Limits
+from ntxent.bounds import Convention, Limits
 
-from .conventions import Alternative, Setting, alternatives
+from .conventions import alternatives
+from .result import Diagnosis
 from .sentences import sentences
-from .verdict import BFLOAT16, Verdict, place, tolerance
+from .verdict import BFLOAT16, COLLAPSED, PAIRED, place, tolerance
 
-# Mean similarity of the negatives from which chance is collapse.
-COLLAPSED = 0.9
-# The variants whose positives are the N pairs: of these Theorems 3, 5, 6 and 8 are proven.
-PAIRED = ("nt_xent", "simclr_tf", "supcon_ref")
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What a loss value means; its limits are in the units of the loss itself.
-
-    position: (loss − floor)/(chance − floor); None where the two are equal.
-    random: loss of independent uniform embeddings, a reference and no bound; needs ``dim``.
-    similarity_interval: holds the mean cosine similarity of the positive pairs (Theorems 5, 8).
-    top1_share: at least this share of the anchors has its positive on top (Theorem 9).
-    gradient_bound: Σ ‖∂loss/∂z‖ over the embeddings is at most this (Theorem 10).
-    alternatives: for an impossible loss all known conventions under which it is possible, the most
-        plausible first; for a possible loss those whose chance level it hits exactly.
-
-    A certificate is None where it is not proven for the variant, or the loss is impossible.
-    """
-
-    loss: float
-    batch_size: int
-    temperature: float
-    variant: str
-    queue: int | None
-    dim: int | None
-    positive_similarity: float | None
-    negative_similarity: float | None
-    verdict: Verdict
-    position: float | None
-    floor: float
-    chance: float
-    ceiling: float
-    random: float | None
-    similarity_interval: tuple[float, float] | None
-    top1_share: float | None
-    gradient_bound: float | None
-    alternatives: tuple[Alternative, ...]
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the value means, likely causes, what to do next."""
-        return sentences(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields and the sentences as JSON values: an infinite number becomes None."""
-        report: dict[str, Any] = plain(asdict(self) | {"sentences": self.sentences})
-        return report
-
-
-def plain(value: Any) -> Any:
-    """Values of strict JSON: tuples become lists, NaN and the infinities None."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+REFUSALS = {
+    "nonfinite": "loss={loss:g}: expected a finite number; look for the first step with such a "
+    "loss: exp overflows in float16, a zero embedding cannot be normalised, a learning rate is too "
+    "high",
+    "negative_loss": "loss={loss:g}: expected a number >= 0, for the positive is a candidate in "
+    "{variant}; a loss can be negative if its denominator leaves the positive out (decoupled, "
+    "DCL), if the logarithm is missing, or if it is a negated similarity (BYOL, SimSiam): none of "
+    "these has the limits used here",
+    "negatives": "negative_similarity={negative:g}: expected {low:.4g} to {high:.4g} beside that "
+    "of the positives; measure both on the same unit embeddings",
+}
 
 
 def diagnose(
@@ -109,40 +63,57 @@ def diagnose(
     counts = {"batch_size": batch_size, "temperature": temperature, "queue": queue, "dim": dim}
     for name, value in counts.items():
         _one(name, value)
-    limits = bounds.limits(variant, batch_size, temperature, queue, dim)
+    bounds.limits(variant, batch_size, temperature, queue, dim)  # refuses what has none
+    convention = Convention(int(batch_size), float(temperature), variant, queue, dim)
+    return diagnose_in(convention, loss, positive_similarity, negative_similarity)
+
+
+def diagnose_in(
+    convention: Convention,
+    loss: float,
+    positive_similarity: float | None = None,
+    negative_similarity: float | None = None,
+) -> Diagnosis:
+    """:func:`diagnose`, with the convention as one argument."""
+    limits = convention.limits()
     similarities = _Similarities(
         _cosine("positive_similarity", positive_similarity),
         _cosine("negative_similarity", negative_similarity),
     )
-    loss = _non_negative(loss, variant, limits, temperature)
-    setting = Setting(int(batch_size), float(temperature), variant, queue, dim)
-
-    verdict, position = place(loss, limits, temperature)
+    loss = _non_negative(loss, convention, limits)
+    verdict, position = place(loss, limits, convention.temperature)
     if verdict == "at_chance" and similarities.collapsed:
         verdict = "collapsed"
-    if _contradicted(loss, setting, limits, similarities):
+    if _contradicted(loss, convention, limits, similarities):
         verdict = "impossible"
     certified = _NOTHING
     if verdict not in ("impossible", "degenerate"):
-        certified = _certify(loss, setting, limits, similarities)
+        certified = _certify(loss, convention, limits, similarities)
     random = None
-    if dim is not None:
-        random = limits.chance + limits.scale * bounds.log_kernel_mean(dim, temperature)
-    return Diagnosis(
-        loss,
-        *setting,
-        *similarities,
-        verdict,
-        position,
-        limits.floor,
-        limits.chance,
-        limits.ceiling,
-        random,
-        certified.similarity_interval,
-        certified.top1_share,
-        certified.gradient_bound,
-        alternatives(loss, setting, limits, verdict),
+    if convention.dim is not None:
+        spread = bounds.log_kernel_mean(convention.dim, convention.temperature)
+        random = limits.chance + limits.scale * spread
+    found = Diagnosis(
+        loss=loss,
+        batch_size=convention.batch_size,
+        temperature=convention.temperature,
+        variant=convention.variant,
+        queue=convention.queue,
+        dim=convention.dim,
+        positive_similarity=similarities.positive,
+        negative_similarity=similarities.negative,
+        verdict=verdict,
+        position=position,
+        floor=limits.floor,
+        chance=limits.chance,
+        ceiling=limits.ceiling,
+        random=random,
+        similarity_interval=certified.similarity_interval,
+        top1_share=certified.top1_share,
+        gradient_bound=certified.gradient_bound,
+        alternatives=alternatives(loss, convention, limits, verdict),
     )
+    return replace(found, sentences=sentences(found))
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -174,43 +145,37 @@ def _cosine(name: str, value: float | None) -> float | None:
     return min(max(float(value), -1.0), 1.0)
 
 
-def _non_negative(loss: float, variant: str, limits: Limits, temperature: float) -> float:
+def _non_negative(loss: float, convention: Convention, limits: Limits) -> float:
     if isinstance(_one("loss", loss), bool) or not hasattr(loss, "__float__"):
         raise TypeError(f"loss={loss!r}: expected a number")
     value = float(loss)
     if not math.isfinite(value):
-        raise ValueError(
-            f"loss={value}: expected a finite number; look for the first step with such a loss: "
-            "exp overflows in float16, a zero embedding cannot be normalised, a learning rate is "
-            "too high"
-        )
-    if value < -limits.scale * tolerance(0.0, temperature):
-        raise ValueError(
-            f"loss={value:g}: expected a number >= 0, for the positive is a candidate in "
-            f"{variant!r}; a loss can be negative if its denominator leaves the positive out "
-            "(decoupled, DCL), if the logarithm is missing, or if it is a negated similarity "
-            "(BYOL, SimSiam): none of these has the limits used here"
-        )
+        raise ValueError(REFUSALS["nonfinite"].format(loss=value))
+    if value < -limits.scale * tolerance(0.0, convention.temperature):
+        raise ValueError(REFUSALS["negative_loss"].format(loss=value, variant=convention.variant))
     return value
 
 
 def _contradicted(
-    loss: float, setting: Setting, limits: Limits, similarities: _Similarities
+    loss: float, convention: Convention, limits: Limits, similarities: _Similarities
 ) -> bool:
     """Whether the measured similarities leave the loss no room (Theorems 3, 5 and 6).
 
     Similarities were rounded as well, at most by bfloat16's 2^-8: each moves a bound by that / τ.
     """
-    size, temperature, variant, _, dim = setting
+    size, temperature = convention.batch_size, convention.temperature
     positive, negative = similarities
-    if variant not in PAIRED or size == 1:
+    if convention.variant not in PAIRED or size == 1:
         return False
     lowest, highest = 0.0, math.inf
     if positive is not None:
-        lowest = bounds.floor(size, temperature, dim, similarity=positive)
+        lowest = bounds.floor(size, temperature, convention.dim, similarity=positive)
         highest = bounds.upper_bound(size, temperature, similarity=positive)
     if negative is not None:
         aligned = 1.0 if positive is None else positive
+        low, high = -(1 + aligned) / (2 * size - 2), (1 + aligned) / 2
+        if not low - bounds.SIMILARITY_SLACK <= negative <= high + bounds.SIMILARITY_SLACK:
+            raise ValueError(REFUSALS["negatives"].format(negative=negative, low=low, high=high))
         measured = bounds.measured_floor(size, temperature, aligned, negative)
         lowest = max(lowest, measured)
     nats, rounding = loss / limits.scale, 2 * BFLOAT16 / temperature
@@ -234,7 +199,7 @@ _NOTHING = _Certificates(None, None, None)
 
 
 def _certify(
-    loss: float, setting: Setting, limits: Limits, similarities: _Similarities
+    loss: float, convention: Convention, limits: Limits, similarities: _Similarities
 ) -> _Certificates:
     """What the loss proves, taken as exact where it can be.
 
@@ -242,13 +207,13 @@ def _certify(
     Theorems 9 and 10 use of the loss only that it is a cross-entropy over candidates, the positive
     among them, and so hold for every variant.
     """
-    size, temperature, variant, _, _ = setting
+    size, temperature = convention.batch_size, convention.temperature
     floor, scale = limits.floor / limits.scale, limits.scale
     nats = loss / scale
     if nats <= floor:
         nats = floor + tolerance(floor, temperature)
     interval = None
-    if variant in PAIRED:
+    if convention.variant in PAIRED:
         low, high = bounds.similarity_interval(nats, size, temperature)
         if similarities.negative is not None:
             gap = bounds.similarity_gap(nats, size, temperature)
