@@ -200,15 +200,16 @@ def checked_number(name: str, value: Any, dtype: torch.dtype = torch.float64) ->
             f"{name}: received {type(value).__name__}, expected a positive number or a "
             "one-element tensor"
         )
+    number: Any = value  # an int may be larger than any float
     usual = "0.05 to 1" if name == "temperature" else "1 to 100"
-    if not 0 < value < math.inf:
+    if not 0 < number < math.inf:
         raise ValueError(
             f"{name}: received {value}, expected a finite number > 0; {usual} is usual"
         )
     low, high = _SCALES[dtype]
     if name == "temperature":
         low, high = 1 / high, 1 / low
-    if not low <= value <= high:
+    if not low <= number <= high:
         raise ValueError(
             f"{name}: received {value}, expected a number from {low:.2g} to {high:.2g}, which "
             f"{str(dtype).removeprefix('torch.')} logits carry; {usual} is usual"

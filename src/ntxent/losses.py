@@ -200,7 +200,11 @@ class MoCoLoss(ContrastiveLoss):
         distributed = self.options.get("distributed", "auto")
         with join(distributed, self.options.get("process_group")) as batch:
             scale = torch.as_tensor(self.scale, dtype=torch.float64, device=keys.device)
-            facts = {"loss": "moco", "queue_size": size, "training": self.training}
+            facts: dict[str, str | bool | int] = {
+                "loss": "moco",
+                "queue_size": size,
+                "training": self.training,
+            }
             batch.handshake(len(keys), facts, scale)
             if self.training and batch.samples > size:
                 raise ValueError(
