@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ntxent.checks import check_choice, check_embeddings, check_together
+from ntxent.losses.checks import check_choice, check_embeddings, check_together
 
 Layout = Literal["halves", "interleaved"]
 

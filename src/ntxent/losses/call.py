@@ -1,23 +1,31 @@
 """The options that every loss has, and what one call makes of them."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from ntxent import engines
-from ntxent.checks import check_choice, check_finite_rows, checked_scale, checked_weights
-from ntxent.distributed import LocalBatch, Mode
+from ntxent.distributed import Batch, Mode
+from ntxent.losses.checks import (
+    check_choice,
+    check_finite_rows,
+    checked_scale,
+    checked_weights,
+)
 from ntxent.unit_rows import unit_rows, with_norms
 
 Reduction = Literal["none", "mean", "sum"]
+
+TEMPERATURE: Final = 0.5
+"""The default, by which a call tells whether a temperature was given beside a scale."""
 
 
 class LossOptions(TypedDict, total=False):
     """Keyword arguments of every loss."""
 
-    temperature: float | Tensor | None
+    temperature: float | Tensor
     """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default. A logit
     of size 1 / tau is rounded to eps / tau: tau is at least 1.2e-7 in float32 and 2.2e-16 in
     float64, and at most 9.2e18 and 6.7e153, where its gradient underflows."""
@@ -55,30 +63,30 @@ class Call:
 
     def __init__(
         self,
-        batch: LocalBatch,
+        batch: Batch,
         like: Tensor,
-        temperature: float | Tensor | None = None,
-        scale: float | Tensor | None = None,
-        reduction: Reduction = "mean",
-        weights: Tensor | None = None,
-        normalize: bool = True,
-        engine: str = "auto",
-        distributed: Mode = "auto",
-        process_group: "torch.distributed.ProcessGroup | None" = None,
-        check_values: bool | None = None,
-        **unknown: Any,
+        temperature: float | Tensor | None,
+        scale: float | Tensor | None,
+        reduction: Reduction,
+        weights: Tensor | None,
+        normalize: bool,
+        engine: str,
+        check_values: bool | None,
     ) -> None:
-        if unknown:
-            raise TypeError(
-                f"{', '.join(unknown)}: received an option that this loss does not have, expected "
-                f"some of {', '.join(LossOptions.__annotations__)}"
-            )
         check_choice("reduction", reduction, ("none", "mean", "sum"))
         if check_values is None:
             check_values = like.device.type == "cpu" and not torch.compiler.is_compiling()
+        elif not isinstance(check_values, bool):
+            raise TypeError(
+                f"check_values: received {check_values!r}, expected True, False or None"
+            )
         self.check_values = check_values
-        self.batch, self.engine, self.mode = batch, engine, distributed
+        self.batch, self.engine, self.device = batch, engine, like.device
         dtype = engines.accumulation_dtype(like.dtype)
+        if scale is not None and (temperature is None or temperature is TEMPERATURE):
+            temperature = None
+        elif temperature is None:
+            temperature = TEMPERATURE
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
         self.reduction, self.weights, self.normalize = reduction, weights, normalize
         self.row_dtype = like.dtype
@@ -88,7 +96,8 @@ class Call:
 
     def norms(self, names: Sequence[str], z: Tensor) -> tuple[Tensor, Tensor | None]:
         """The rows of ``z``, which come from ``names`` in turn, and their norms; None where nothing
-        is divided by them."""
+        is divided by them.
+        """
         if not (self.normalize or self.check_values):
             return z, None
         rows, norm = with_norms(z)
@@ -103,37 +112,55 @@ class Call:
     def handshake(
         self,
         loss: str,
-        z: Tensor,
+        rows: Sequence[Tensor],
         samples: int,
         *,
         views: int = 1,
-        extra: int = 0,
-        **facts: str | bool,
+        n_negatives: int = 0,
+        **facts: str | bool | int,
     ) -> None:
-        """Learn how many samples all ranks have together, where there are others."""
+        """Learn how many samples all ranks have together, where there are others.
+
+        Whatever decides which messages follow, and how long they are, is checked to be equal.
+        """
         if self.weights is not None:
             self.weights = checked_weights(
                 self.weights,
                 samples * views,
                 self.scale.dtype,
-                z.device,
+                self.device,
                 mean=self.reduction == "mean",
                 check_value=self.check_values,
             )
         if self.batch.size > 1:
+            graph = torch.is_grad_enabled()
+            of_rows, of_scale, of_weights = (
+                graph and any(t.requires_grad for t in tensors)
+                for tensors in (rows, [self.scale], [] if self.weights is None else [self.weights])
+            )
             facts = {
-                "loss": loss,
+                "what is computed": loss,
                 "dtype": str(self.row_dtype),
-                "width of the rows": str(z.shape[1]),
-                "requires_grad of the rows": z.requires_grad,
-                "requires_grad of the temperature": self.scale.requires_grad,
+                "device": self.device.type,
+                "width of the rows": rows[0].shape[1],
+                "requires_grad of the rows": of_rows,
+                "requires_grad of the temperature": of_scale,
+                "requires_grad of the weights": of_weights,
                 "reduction": self.reduction,
                 "weights given": self.weights is not None,
                 "normalize": self.normalize,
-                "distributed": self.mode,
                 **facts,
             }
-        self.batch.handshake(samples, facts, self.scale, views=views, extra=extra)
+        self.batch.handshake(
+            samples,
+            facts,
+            self.scale,
+            views=views,
+            n_negatives=n_negatives,
+            optional=self.check_values,
+            engine=self.engine,
+            device=self.device.type,
+        )
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)
@@ -158,6 +185,8 @@ class Call:
         if self.reduction == "sum":
             return self.batch.total(loss.sum())
         if weights is None and counted is None:
+            if self.batch.size == 1:
+                return loss.mean()
             mean: Tensor = self.batch.total(loss.sum()) / self.anchors
             return mean
         weights = torch.ones_like(loss) if weights is None else weights
