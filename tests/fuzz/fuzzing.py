@@ -28,12 +28,12 @@ class Area:
 WORLDS = Worlds()
 
 AREAS = {
-    "call": Area(strategies.calls(), run_call, 700),
-    "large call": Area(strategies.calls(large=True), run_call, 20),
-    "sequence": Area(strategies.sequences(), run_sequence, 60),
+    "call": Area(strategies.calls(), run_call, 500),
+    "large call": Area(strategies.calls(large=True), run_call, 12),
+    "sequence": Area(strategies.sequences(), run_sequence, 45),
     "cached": Area(strategies.cached(), run_cached, 120),
-    "on ranks": Area(strategies.on_ranks(), partial(run_on_ranks, worlds=WORLDS), 90),
-    "compiled": Area(strategies.compiled(), run_compiled, 6),
+    "on ranks": Area(strategies.on_ranks(), partial(run_on_ranks, worlds=WORLDS), 80),
+    "compiled": Area(strategies.compiled(), run_compiled, 4),
 }
 
 
