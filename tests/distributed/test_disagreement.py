@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ntxent import MoCoLoss, info_nce_loss, measures, nt_xent_loss, options, sup_con_loss
+from ntxent import MoCoLoss, info_nce_loss, measures, nt_xent_loss, sup_con_loss
 from ntxent.analysis import exact_loss
 from ntxent.distributed import join
 
