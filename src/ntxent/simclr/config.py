@@ -15,13 +15,13 @@ __all__ = [
 
 
 def _require(holds: bool, name: str, received: Any, expected: str) -> None:
-    """Raise a ``ValueError`` unless the condition holds."""
+    """Raises a ``ValueError`` unless the condition holds."""
     if not holds:
         raise ValueError(f"{name}: received {received!r}, expected {expected}")
 
 
 def _require_share(name: str, received: float) -> None:
-    """Raise a ``ValueError`` unless 0 <= received < 1."""
+    """Raises a ``ValueError`` unless 0 <= received < 1."""
     _require(0 <= received < 1, name, received, "a share from 0 to below 1")
 
 
