@@ -167,7 +167,7 @@ def test_tensorboard_has_every_step_once_resumed(tmp_path, whole):
 def test_three_kills():
     """The same command with --kills 20 is what the documentation reports."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kills", "--kills", "3"],
+        [sys.executable, "-m", "benchmarks.claims.kills", "--kills", "3"],
         cwd=ROOT,
         capture_output=True,
         text=True,
