@@ -22,7 +22,7 @@ from ntxent.simclr import (
 from ntxent.simclr.data import MemoryImages
 from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.model.encoder import DigitsEncoder
-from ntxent.simclr.train.train import train
+from ntxent.simclr.training import train
 
 FILES = {
     *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),
