@@ -99,7 +99,7 @@ def _show(result: dict[str, Any], console: Console) -> None:
 
 
 def _confusion(result: dict[str, Any], console: Console) -> None:
-    """The matrix where it fits a terminal, else the commonest confusions."""
+    """Prints the confusion matrix if it fits a terminal, else the commonest confusions."""
     from rich.table import Table
 
     matrix, classes = result["confusion"]["linear_all"], result["classes"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ntxent.simclr import ModelConfig
-from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
+from ntxent.simclr.model.encoder import DigitsEncoder, ProjectionHead, build_encoder
 
 
 class Flat(nn.Module):
@@ -116,3 +116,12 @@ def test_a_normalised_head_is_scaled_and_never_shifted():
     torch.testing.assert_close(output.mean(0), torch.zeros(5), rtol=0, atol=1e-5)
     assert head[3].bias is None
     assert [p.shape for p in head[4].parameters() if p.requires_grad] == [torch.Size([5])]
+
+
+@pytest.mark.parametrize("width", [1, 8])
+def test_encoder_and_head_shapes(width):
+    config = ModelConfig(width=width, hidden_dim=12, projection_dim=5)
+    encoder = DigitsEncoder(config)
+    features = encoder(torch.rand(16, 1, 8, 8))
+    assert features.shape == (16, encoder.features) == (16, 4 * width)
+    assert ProjectionHead(encoder.features, config)(features).shape == (16, 5)

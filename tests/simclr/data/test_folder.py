@@ -85,7 +85,7 @@ def test_what_is_no_usable_image_is_counted_named_and_skipped(tmp_path, memory):
     assert len(seen[0]) == len(data.train) // 2 * 2
     assert min(part.float().mean((1, 2, 3)).min() for part in seen) > 50
 
-    with pytest.raises(ValueError, match=r"of 29 files in .* are no usable images, more than"):
+    with pytest.raises(ValueError, match=r"of 29 files in .* are not usable images, more than"):
         ImageData(DataConfig(source=config.source, max_skipped=0.05), batch_size=4)
 
 
@@ -157,7 +157,7 @@ def test_links_that_run_in_a_circle_end(tmp_path):
     ("files", "change", "message"),
     [
         ([], {}, "has no files; put images there"),
-        (["a.txt"], {}, "1 of 1 files in .* are no usable images"),
+        (["a.txt"], {}, "1 of 1 files in .* are not usable images"),
         (["0.png"], {}, "received 1 image, expected at least 3.*add images"),
         (["0.png", "1.png"], {}, "received 1 image to learn from, with 1 held out.*add images"),
         (["0.png", "1.png", "2.png"], {}, "batch_size: received 4, expected at most 2"),

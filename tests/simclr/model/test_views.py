@@ -1,5 +1,6 @@
 """Recipes: SimCLR's own against its paper, files, and views that several processes share."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,10 @@ from ntxent.simclr.model.views import TwoViews, build_recipe
 
 COLOUR = torch.rand(12, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 SIMCLR = AugmentationConfig(recipe="simclr")
+DIGITS = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+STILL = AugmentationConfig(
+    rotation=0, translation=0, scale=(1, 1), shear=0, brightness=0, contrast=0, noise=0
+)
 
 
 def views(config, images, seed=0, **part):
@@ -161,3 +166,44 @@ def test_an_unknown_recipe_is_refused():
 def test_tiny_images_are_moved_and_larger_ones_cropped():
     for side, kind in ((16, RandomAffine), (17, RandomResizedCrop)):
         assert isinstance(build_recipe(AugmentationConfig(), (1, side, side))[0], kind)
+
+
+def test_views_keep_shape_and_range_and_differ():
+    first, second = views(AugmentationConfig(), DIGITS)
+    assert first.shape == second.shape == DIGITS.shape
+    assert torch.cat([first, second]).min() >= 0
+    assert torch.cat([first, second]).max() <= 1
+    assert (first - second).flatten(1).abs().amax(1).min() > 0.01
+
+
+def test_views_follow_the_seed():
+    torch.testing.assert_close(
+        views(AugmentationConfig(), DIGITS), views(AugmentationConfig(), DIGITS), rtol=0, atol=0
+    )
+    assert not torch.equal(
+        views(AugmentationConfig(), DIGITS, 0)[0], views(AugmentationConfig(), DIGITS, 1)[0]
+    )
+
+
+def test_without_augmentation_the_views_are_the_images():
+    for view in views(STILL, DIGITS):
+        torch.testing.assert_close(view, DIGITS, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rotation": 30.0},
+        {"translation": 0.2},
+        {"scale": (0.7, 0.8)},
+        {"shear": 20.0},
+        {"brightness": 0.3},
+        {"contrast": 0.3},
+        {"noise": 0.1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_augmentation_acts_alone(change):
+    first, second = views(replace(STILL, **change), DIGITS)
+    assert (first - DIGITS).abs().max() > 0.01
+    assert not torch.equal(first, second)

@@ -138,3 +138,12 @@ def test_the_schedule_is_its_formula(steps, warmup):
         cosine.step()
     measured = [warmup_cosine(step, steps, warmup) for step in range(steps)]
     assert measured == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (2, 1), (10, 1), (100, 30)])
+def test_schedule_rises_to_its_peak_and_falls(steps, warmup):
+    factors = [warmup_cosine(step, steps, warmup) for step in range(steps)]
+    assert max(factors) == 1
+    assert min(factors) > 0
+    assert factors[:warmup] == sorted(factors[:warmup])
+    assert factors[warmup:] == sorted(factors[warmup:], reverse=True)

@@ -1,11 +1,7 @@
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from ntxent.simclr import EvaluationConfig
-from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.evaluation.probes import Probes
 
 LABELS = np.repeat(np.arange(4), 10)
@@ -60,9 +56,17 @@ def test_more_labels_than_images_are_refused(config, message):
         Probes(LABELS, LABELS, config)
 
 
-def test_describe_uses_running_statistics():
-    encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)).train()
-    images = MemoryImages(torch.rand(6, 1, 2, 2))
-    features = extract_features(encoder, images, images.shape)
-    np.testing.assert_allclose(features, images.pixels.flatten(1), rtol=1e-4)
-    assert encoder.training  # as it was
+def test_small_probes_take_a_share_of_each_class_and_at_least_one_image():
+    labels = np.repeat([0, 1, 2], [100, 40, 3])
+    config = EvaluationConfig(label_shares=(0.01, 0.1), draws=3)
+    evaluation = Probes(labels, labels, config)
+    # three images in the smallest class: of 1, 5 and 10 a class only 1 remains
+    assert list(evaluation.draws) == ["linear_1", "linear_1%", "linear_10%"]
+    for measure, counts in (("linear_1%", [1, 1, 1]), ("linear_10%", [10, 4, 1])):
+        for drawn in evaluation.draws[measure]:
+            assert np.bincount(labels[drawn]).tolist() == counts
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="received one class, expected at least two"):
+        Probes(np.zeros(4, int), np.zeros(4, int), EvaluationConfig())

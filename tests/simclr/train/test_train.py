@@ -11,7 +11,6 @@ import yaml
 from safetensors.torch import load_file
 
 from ntxent import bounds
-from ntxent.files import atomic
 from ntxent.simclr import (
     AugmentationConfig,
     DataConfig,
@@ -23,8 +22,7 @@ from ntxent.simclr import (
 from ntxent.simclr.data import MemoryImages
 from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.model.encoder import DigitsEncoder
-from ntxent.simclr.run.folder import RunFolder
-from ntxent.simclr.train.train import train
+from ntxent.simclr.training import train
 
 FILES = {
     *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),
@@ -133,41 +131,6 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(run, result, conf
 def test_default_names_carry_the_seed(config):
     run, _ = train(replace(config, name=None, seed=7, epochs=1))
     assert run.path.name.startswith("digits-seed7-")
-
-
-def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path):
-    run = RunFolder.create(tmp_path, "a")
-    run.summary.write_text("{}")
-    (run.path / "notes.txt").write_text("mine")
-    with pytest.raises(
-        FileExistsError, match=r"exists; choose another --name, .*--resume .*--overwrite true"
-    ):
-        RunFolder.create(tmp_path, "a")
-    assert run.summary.read_text() == "{}"
-    assert RunFolder.create(tmp_path, "a", overwrite=True) == run
-    run.clear()
-    assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a"])
-def test_a_name_is_one_folder_name(tmp_path, name):
-    with pytest.raises(ValueError, match="expected one folder name"):
-        RunFolder.create(tmp_path, name, overwrite=True)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "summary.json"
-    path.write_text("old")
-
-    def fail():
-        with atomic(path) as partial:
-            partial.write_text("ne")
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        fail()
-    assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
-    assert path.read_text() == "old"
 
 
 @pytest.mark.parametrize(("batch_size", "held_out", "steps"), [(2, 0.95, 44), (1347, 0.25, 1)])

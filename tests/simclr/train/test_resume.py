@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -13,26 +12,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from ntxent.cli import main
 from ntxent.monitor import HealthMonitor
-from ntxent.simclr import EvaluationConfig, ModelConfig, OptimizerConfig, TrainConfig
-from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
+from ntxent.simclr import EvaluationConfig, ModelConfig, TrainConfig
 from ntxent.simclr.model.module import SimCLR
-from ntxent.simclr.run.config_file import read_config, write_config
+from ntxent.simclr.run.config_file import write_config
 from ntxent.simclr.run.folder import RunFolder
-from ntxent.simclr.run.lock import locked
 from ntxent.simclr.train.metrics_file import MetricsFile
-from ntxent.simclr.train.rng import rng_states, set_rng_states
 from ntxent.simclr.train.signals import Terminated
 from ntxent.simclr.train.train import train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTIONS = (
     *("train", "--epochs=2", "--model.width=4", "--accelerator=cpu", "--checkpoint_seconds=0"),
     *("--evaluation.labels_per_class=[1]", "--evaluation.draws=2"),
@@ -332,13 +326,6 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(tmp_path, capsys, wh
     assert_same(run, whole[0])
 
 
-def test_a_lock_is_free_again_after_its_block(tmp_path):
-    for _ in range(2):
-        with locked(tmp_path):
-            assert f"process {os.getpid()} on " in (tmp_path / "run.lock").read_text()
-        assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -399,50 +386,6 @@ def test_damage_from_outside_is_told(tmp_path):
     assert run.metrics.read_bytes() == metrics
 
 
-def test_other_data_is_refused():
-    dataset = torch.arange(10)
-    order = ShuffledBatches(10, 2)
-    state = ResumableLoader(dataset, order, batch_sampler=order).state_dict()
-    order = ShuffledBatches(9, 2)
-    with pytest.raises(ValueError, match="data: received 9 images, expected the 10 that the run"):
-        ResumableLoader(dataset[:9], order, batch_sampler=order).load_state_dict(state)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("taken", [0, 1, 4, 5])
-def test_the_order_continues_in_the_middle_of_an_epoch(workers, taken):
-    def loader():
-        order = ShuffledBatches(11, 2)
-        return ResumableLoader(range(11), order, batch_sampler=order, num_workers=workers)
-
-    torch.manual_seed(3)
-    whole = loader()
-    batches = [batch.tolist() for batch in whole]
-    assert len({image for batch in batches for image in batch}) == 10
-
-    torch.manual_seed(3)
-    first = loader()
-    iterator = iter(first)
-    head = [next(iterator).tolist() for _ in range(taken)]
-    state = first.state_dict()
-    assert state["taken"] == taken
-    second = loader()
-    second.load_state_dict(state)
-    if taken in (0, 5):  # not begun, or at its end: the next one is new
-        assert len(list(second)) == 5
-        return
-    torch.manual_seed(99)
-    assert head + [batch.tolist() for batch in second] == batches
-    assert len(list(second)) == 5
-
-
-def test_random_states_return():
-    states = rng_states()
-    first = random.random(), np.random.rand(), float(torch.rand(()))
-    set_rng_states(states)
-    assert (random.random(), np.random.rand(), float(torch.rand(()))) == first
-
-
 def test_a_monitor_continues_without_saying_anything_twice():
     def monitor():
         return HealthMonitor(64, 0.5, every_n_steps=1, patience=3, say=lambda text: None)
@@ -460,21 +403,6 @@ def test_a_monitor_continues_without_saying_anything_twice():
             second.update(loss)
         assert second.warnings == whole.warnings
     assert len(whole.warnings) >= 1
-
-
-def test_a_kept_configuration_is_read_again(tmp_path):
-    config = replace(
-        CONFIG,
-        name="a",
-        optimizer=OptimizerConfig(name="lars", exclude_vectors=False, clip_norm=1.0),
-        loggers=({"class_path": "lightning.pytorch.loggers.CSVLogger"},),
-    )
-    write_config(config, RunFolder(tmp_path))
-    assert read_config(RunFolder(tmp_path)) == config
-    values = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    del values["precision"]  # a run of an earlier version
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    assert read_config(RunFolder(tmp_path)) == config
 
 
 def test_seconds_add_up_over_sessions(tmp_path):
