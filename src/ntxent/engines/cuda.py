@@ -1,6 +1,7 @@
 """Triton kernels for NVIDIA GPUs, without atomics: the same input gives the same bits.
 
-See docs/cuda.md for the design and its arithmetic; ``cuda_atomic`` is its faster, unordered twin.
+See docs/library/cuda.md for the design and its arithmetic; ``cuda_atomic`` is its faster,
+unordered twin.
 """
 
 from typing import Any
