@@ -35,14 +35,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.environment import describe, environment
 from ntxent import NTXentLoss
 from ntxent.simclr import TrainConfig
-from ntxent.simclr.augmentation import TwoViews
-from ntxent.simclr.backbones import build_encoder
 from ntxent.simclr.data import ImageData
-from ntxent.simclr.evaluate import Evaluation
-from ntxent.simclr.features import describe as features_of
-from ntxent.simclr.model import ProjectionHead
-from ntxent.simclr.optimizers import make_optimizer
-from ntxent.simclr.schedules import warmup_cosine
+from ntxent.simclr.evaluation.features import extract_features
+from ntxent.simclr.evaluation.probes import Probes
+from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
+from ntxent.simclr.model.optimizer import make_optimizer, warmup_cosine
+from ntxent.simclr.model.views import TwoViews
 
 MEASURES = ("linear_1", "linear_10", "linear_all", "knn")
 
@@ -135,11 +133,13 @@ def measure(seed: int, epochs: int, names: list[str]) -> Iterator[Row]:
             turn = (epoch + batch) % len(names)
             for name in names[turn:] + names[:turn]:
                 contenders[name].step(*pair)
-    probes = Evaluation.of(data, config.evaluation)
+    probes = Probes.of(data, config.evaluation)
     if probes is None:
         raise ValueError("the digits have labels")
     for name, contender in contenders.items():
-        parts = (features_of(contender.encoder, p, views.shape) for p in (data.labelled, data.test))
+        parts = (
+            extract_features(contender.encoder, p, views.shape) for p in (data.labelled, data.test)
+        )
         scores = probes(*parts)
         yield {
             "contender": name,

@@ -31,7 +31,7 @@ def problem(n: int) -> tuple[torch.nn.Module, list[Tensor], Any]:
 
     from ntxent import NTXentLoss
     from ntxent.simclr import ModelConfig
-    from ntxent.simclr.model import DigitsEncoder, ProjectionHead
+    from ntxent.simclr.model.encoder import DigitsEncoder, ProjectionHead
 
     torch.manual_seed(0)
     encoder = DigitsEncoder(ModelConfig())

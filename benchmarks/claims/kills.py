@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
-    CONTEXT.set_forkserver_preload(["ntxent.simclr.training", "ntxent.simclr.tables"])
+    CONTEXT.set_forkserver_preload(["ntxent.simclr.train.train", "ntxent.commands._tables"])
     moments = random.Random(options.seed)
     equal = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ntxent import __version__
-from ntxent.simclr.stopping import Terminated
+from ntxent.simclr.train.signals import Terminated
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -95,6 +95,8 @@ def _stop(status: int, message: str) -> int:
 def _parser(commands: dict[str, ModuleType]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser, set_parsing_settings
 
+    from ntxent.commands._parser import CommandParser
+
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     settings: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
     parser = ArgumentParser(
@@ -106,10 +108,7 @@ def _parser(commands: dict[str, ModuleType]) -> "ArgumentParser":
     subcommands = parser.add_subcommands(dest="command", title="commands")
     for name, command in commands.items():
         summary = (command.__doc__ or "").partition("\n")[0]
-        options = ArgumentParser(description=summary, **settings)
+        options = CommandParser(description=summary, **settings)
         command.add_arguments(options)
-        for action in options._actions:
-            if isinstance(action.default, bool) and action.nargs is None:
-                action.nargs, action.const = "?", True  # --overwrite alone is --overwrite true
         subcommands.add_subcommand(name, options, help=summary)
     return parser

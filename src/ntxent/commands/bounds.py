@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
 from ntxent.commands._figure import figure_writer
-from ntxent.diagnosis.report import plain
+from ntxent.diagnosis.result import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ntxent.logs.rows import Columns
+from ntxent.logs.columns import Columns
 
 
 def event_rows(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:

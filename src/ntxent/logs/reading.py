@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ntxent.diagnosis.trajectory import Series
+from ntxent.logs.columns import Columns, NoLog
 from ntxent.logs.events import event_rows
-from ntxent.logs.rows import Columns
 from ntxent.logs.text import text_rows
-from ntxent.trajectory import Series
 
 # What a folder may hold, the first kind found is read; event files of one folder are one run.
 IN_FOLDER = (
@@ -63,7 +63,7 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
 
     Raises:
         OSError: the path does not exist or cannot be read.
-        ValueError: it holds no log, several, or no such column.
+        NoLog: it holds no log, several, or no such column.
     """
     source = _locate(Path(path))
     columns = Columns(column, also)
@@ -72,7 +72,7 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
     series = columns.series()
     losses = [name for name in series if name not in columns.also or name == column]
     if not losses:
-        raise ValueError(_no_column(source, column, columns))
+        raise NoLog(_no_column(source, column, columns))
     losses.sort(key=lambda name: (_rank(name), -len(series[name].values)))
     return Log(
         path=source,
@@ -113,9 +113,9 @@ def _locate(path: Path) -> Path:
             matches = sorted({match.parent for match in matches})
         if len(matches) > 1:
             names = ", ".join(str(match.relative_to(path)) for match in matches[:5])
-            raise ValueError(f"{path}: holds {len(matches)} logs; name one of them: {names}")
+            raise NoLog(f"{path}: holds {len(matches)} logs; name one of them: {names}")
         if matches:
             return matches[0]
-    raise ValueError(
+    raise NoLog(
         f"{path}: holds no log; expected metrics.csv, *.csv, *.tsv, *.jsonl or TensorBoard events"
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ntxent.bounds import NOT_GIVEN, Given
+
 FILES = (
     "config.yaml",
     "hparams.yaml",
@@ -14,25 +16,32 @@ FILES = (
     "args.json",
     ".hydra/config.yaml",
 )
-# setting: (names of its key at any depth, its type, the flag that sets it)
+
+
+class _Key(NamedTuple):
+    """Under which names a setting stands at any depth, its type, the flag that gives it."""
+
+    names: tuple[str, ...]
+    kind: type[int] | type[float]
+    flag: str
+
+
 KEYS = {
-    "batch_size": (("batch_size",), int, "-n/--batch-size"),
-    "temperature": (("temperature", "tau"), float, "-t/--temperature"),
-    "dim": (("projection_dim", "proj_dim", "embedding_dim"), int, "--dim"),
+    "batch_size": _Key(("batch_size",), int, "-n/--batch-size"),
+    "temperature": _Key(("temperature", "tau"), float, "-t/--temperature"),
+    "dim": _Key(("projection_dim", "proj_dim", "embedding_dim"), int, "--dim"),
 }
 
 
 class Settings(NamedTuple):
-    """What a configuration says; None where it says nothing."""
+    """Fields of a ``Convention`` that a configuration states, and its path."""
 
-    batch_size: int | None = None
-    temperature: float | None = None
-    dim: int | None = None
+    found: Given = NOT_GIVEN
     source: Path | None = None
 
 
 def find_settings(log: Path) -> Settings:
-    """From the first configuration in the log's folder or the one above.
+    """Read the first configuration in the log's folder or the one above.
 
     Raises:
         ValueError: it is not YAML or JSON.
@@ -59,7 +68,7 @@ def _read(path: Path) -> Settings:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as YAML: {reason}") from error
     found = {name: _one(path, name, tree) for name in KEYS}
-    return Settings(**found, source=path)
+    return Settings({name: value for name, value in found.items() if value is not None}, path)
 
 
 def _one(path: Path, name: str, tree: Any) -> Any:

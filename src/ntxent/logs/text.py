@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ntxent.logs.rows import Columns
+from ntxent.logs.columns import Columns, NoLog
 
 DELIMITERS = ",\t;"
 
@@ -16,14 +16,14 @@ DELIMITERS = ",\t;"
 def text_rows(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open("rb") as binary:
         if b"\0" in binary.read(4096):
-            raise ValueError(
+            raise NoLog(
                 f"{path}: a binary file; expected CSV, TSV, JSON lines or TensorBoard events"
             )
     # A stray byte spoils its cell, not the file.
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         first = lines.readline()
         if not first.strip():
-            raise ValueError(f"{path}: empty; expected a header and rows, or JSON lines")
+            raise NoLog(f"{path}: empty; expected a header and rows, or JSON lines")
         lines.seek(0)
         read = _json_rows if first.lstrip().startswith("{") else _table_rows
         yield from read(lines, columns)

@@ -71,9 +71,9 @@ def _best_first(row: Row) -> tuple[float, float]:
 
 
 def _setting(run: Run) -> str:
-    size, temperature, variant, _, dim = run.convention
-    dimension = "" if dim is None else f", d = {dim}"
-    return f"N = {size}, τ = {temperature:g}{dimension}, {variant}"
+    known = run.convention
+    dimension = "" if known.dim is None else f", d = {known.dim}"
+    return f"N = {known.batch_size}, τ = {known.temperature:g}{dimension}, {known.variant}"
 
 
 def _row(run: Run, measure: str | None) -> Row:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntxent import bounds
-from ntxent.diagnosis.report import PAIRED
+from ntxent.diagnosis.verdict import PAIRED
 from ntxent.report.gallery import class_name
 from ntxent.report.images import sprite
 from ntxent.report.palette import CYCLE
@@ -209,7 +209,7 @@ def _positive(run: Run) -> Figure | None:
     if run.convention.variant in PAIRED and run.convention.batch_size != 1:
         thinned = thin(run.loss)
         nats = np.maximum(thinned.mean, 0) / run.convention.limits().scale
-        size, temperature = run.convention[:2]
+        size, temperature = run.convention.batch_size, run.convention.temperature
         interval = bounds.similarity_interval(
             np.where(np.isfinite(nats), nats, 1.0), size, temperature
         )

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ntxent.diagnosis.report import plain
+from ntxent.diagnosis.result import plain
 from ntxent.report.palette import PALETTES
 from ntxent.report.typesetting import typeset
 

@@ -8,46 +8,21 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ntxent import bounds
-from ntxent.bounds import Limits
-from ntxent.logs import Log, Settings, find_settings, read_log
-from ntxent.trajectory import Series, Trajectory, judge
+from ntxent.bounds import NOT_GIVEN, Convention, Given
+from ntxent.diagnosis import Series, Trajectory
+from ntxent.logs import Log, NoLog, find_settings
+from ntxent.logs.judged import complete, judge_log
 
-__all__ = ["Convention", "Given", "Run", "read_run"]
+__all__ = ["Run", "read_run"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 COLUMNS = ("lr", "epoch")  # read beside the loss and the similarities
-
-
-class Given(NamedTuple):
-    """What the user says of a log; None where the run's own configuration tells."""
-
-    batch_size: int | None = None
-    temperature: float | None = None
-    variant: str = "nt_xent"
-    queue: int | None = None
-    dim: int | None = None
-
-
-class Convention(NamedTuple):
-    """What the values of a loss are measured by."""
-
-    batch_size: int
-    temperature: float
-    variant: str
-    queue: int | None
-    dim: int | None
-
-    def limits(self) -> Limits:
-        size, temperature, variant, queue, dim = self
-        limits: Limits = bounds.limits(variant, size, temperature, queue, dim)
-        return limits
 
 
 @dataclass(frozen=True)
@@ -99,10 +74,7 @@ class Run:
         return axes
 
 
-UNTOLD = Given()
-
-
-def read_run(path: str | Path, given: Given = UNTOLD, column: str | None = None) -> Run:
+def read_run(path: str | Path, given: Given = NOT_GIVEN, column: str | None = None) -> Run:
     """Read a run folder, or any log that ``ntxent diagnose`` reads.
 
     Raises:
@@ -112,22 +84,19 @@ def read_run(path: str | Path, given: Given = UNTOLD, column: str | None = None)
     source = Path(path)
     notes: list[str] = []
     own = source.is_dir() and (source / "config.yaml").is_file()
-    log, problem = None, None
+    log, trajectory, problem = None, None, None
     try:
-        log = read_log(source, column, COLUMNS)
-    except ValueError as error:
+        log, convention, trajectory, problem, _ = judge_log(source, given, column, COLUMNS)
+    except NoLog as error:
         if not own or column is not None:
             raise
         problem = f"No step has been logged yet: {error}"
-    where = source if log is None else log.path
-    convention = _complete(given, find_settings(where))
+        convention = complete(given, find_settings(source))
     if log is not None:
         notes += _reading_notes(log)
-    folder = source if own else where.parent
+        problem = None if problem is None else f"The losses cannot be judged: {problem}"
+    folder = source if log is None or own else log.path.parent
     summary = _json(folder / "summary.json", notes) if own else {}
-    trajectory = None
-    if log is not None:
-        trajectory, problem = _judge(log, convention)
     arrays = {name: _arrays(folder / "report" / f"{name}.npz", notes) for name in _ARRAYS}
     return Run(
         name=str(summary.get("name") or source.resolve().name),
@@ -147,37 +116,6 @@ def read_run(path: str | Path, given: Given = UNTOLD, column: str | None = None)
         data=_json(folder / "data.json", notes) if own else {},
         notes=tuple(notes),
     )
-
-
-def _complete(given: Given, found: Settings) -> Convention:
-    size, temperature, variant, queue, dim = given
-    size = found.batch_size if size is None else size
-    temperature = found.temperature if temperature is None else temperature
-    where = "no configuration beside the log" if found.source is None else str(found.source)
-    if size is None:
-        raise ValueError(f"batch size: not given and not found: {where}; add -n/--batch-size")
-    if temperature is None:
-        raise ValueError(f"temperature: not given and not found: {where}; add -t/--temperature")
-    convention = Convention(size, temperature, variant, queue, found.dim if dim is None else dim)
-    convention.limits()  # refuses what has none
-    return convention
-
-
-def _judge(log: Log, convention: Convention) -> tuple[Trajectory | None, str | None]:
-    size, temperature, variant, queue, dim = convention
-    try:
-        return judge(
-            log.loss,
-            size,
-            temperature,
-            variant,
-            queue=queue,
-            dim=dim,
-            positive_similarity=log.measured.get("positive_similarity"),
-            negative_similarity=log.measured.get("negative_similarity"),
-        ), None
-    except ValueError as error:
-        return None, f"The losses cannot be judged: {error}"
 
 
 def _reading_notes(log: Log) -> list[str]:

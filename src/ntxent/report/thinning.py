@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ntxent.trajectory import Series
+from ntxent.diagnosis import Series
 
 __all__ = ["POINTS", "Thinned", "rounded", "thin"]
 

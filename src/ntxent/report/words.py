@@ -134,7 +134,7 @@ def certified_share(run: Run) -> tuple[int, int] | None:
     measured = run.columns.get("positive_similarity")
     if measured is None or run.trajectory is None:
         return None
-    size, temperature, _, _, _ = run.convention
+    size, temperature = run.convention.batch_size, run.convention.temperature
     _, at, of = np.intersect1d(run.loss.steps, measured.steps, return_indices=True)
     loss, value = run.loss.values[at] / run.convention.limits().scale, measured.values[of]
     usable = np.isfinite(loss) & np.isfinite(value) & (loss > 0)

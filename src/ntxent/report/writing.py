@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.diagnosis import conventions, verdict
-from ntxent.diagnosis.report import COLLAPSED, PAIRED, plain
+from ntxent.bounds import NOT_GIVEN, THEOREMS, VARIANTS, Convention, Given
+from ntxent.diagnosis.result import plain
+from ntxent.diagnosis.tables import tables
 from ntxent.report.comparison import comparison, differences
 from ntxent.report.embeddings import analysis_page
 from ntxent.report.figures import Figure, figures
@@ -16,7 +16,7 @@ from ntxent.report.gallery import neighbours, view_pairs
 from ntxent.report.page import write_page
 from ntxent.report.palette import PALETTES
 from ntxent.report.projection import check_projection
-from ntxent.report.source import UNTOLD, Convention, Given, Run, read_run
+from ntxent.report.source import Run, read_run
 from ntxent.report.words import HEADLINES, REPRESENTATIONS, TONES, classifier, percent, tell
 
 __all__ = ["Tile", "write_analysis", "write_explorer", "write_report"]
@@ -39,7 +39,7 @@ def write_report(
     paths: Sequence[str | Path],
     out: str | Path,
     *,
-    given: Given = UNTOLD,
+    given: Given = NOT_GIVEN,
     column: str | None = None,
     projection: str = "pca",
 ) -> dict[str, Any]:
@@ -128,13 +128,12 @@ def _digest(run: Run) -> dict[str, Any]:
 
 def _setting(convention: Convention) -> list[tuple[str, str]]:
     """The convention in symbols and words, for the line under the title."""
-    size, temperature, variant, queue, dim = convention
-    setting = [("N", f"{size:,} pairs"), ("τ", f"{temperature:g}")]
-    if dim is not None:
-        setting.append(("d", f"{dim:,}"))
-    if queue is not None:
-        setting.append(("K", f"{queue:,}"))
-    return [*setting, ("loss", VARIANTS[variant].title)]
+    setting = [("N", f"{convention.batch_size:,} pairs"), ("τ", f"{convention.temperature:g}")]
+    if convention.dim is not None:
+        setting.append(("d", f"{convention.dim:,}"))
+    if convention.queue is not None:
+        setting.append(("K", f"{convention.queue:,}"))
+    return [*setting, ("loss", VARIANTS[convention.variant].title)]
 
 
 def _tiles(run: Run) -> list[Tile]:
@@ -257,38 +256,16 @@ def write_explorer(out: str | Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    variants = {
-        name: {"title": row.title, "theorem": row.theorem, "queued": row.queued}
-        for name, row in VARIANTS.items()
-    }
+    library = tables()
     data = {
         "figures": {},
         "palettes": PALETTES,
-        "variants": variants,
+        **library,
         "headlines": HEADLINES,
         "tones": TONES,
-        "diagnosis": _constants(),
     }
     scripts = ["page.js", "bounds.js", "diagnosis.js", "explorer.js"]
-    write_page(Path(out), "explorer.html", data, scripts, variants=variants, theorems=_theorems())
-
-
-def _constants() -> dict[str, Any]:
-    """The thresholds of a diagnosis and the other conventions it looks at."""
-    return {
-        "at_floor": verdict.AT_FLOOR,
-        "at_chance": verdict.AT_CHANCE,
-        "decimals": verdict.DECIMALS,
-        "bfloat16": verdict.BFLOAT16,
-        "float32": verdict.FLOAT32,
-        "collapsed": COLLAPSED,
-        "paired": PAIRED,
-        "ranks": conventions.RANKS,
-        "temperatures": conventions.TEMPERATURES,
-        "queues": conventions.QUEUES,
-        "bases": conventions.BASES,
-        "factors": conventions.FACTORS,
-    }
+    write_page(Path(out), "explorer.html", data, scripts, variants=VARIANTS, theorems=_theorems())
 
 
 def write_analysis(analysis: Mapping[str, Any], files: tuple[str, str], out: str | Path) -> None:
