@@ -26,8 +26,8 @@ __all__ = ["GlobalBatch"]
 
 # "auto" takes the ring where computing every similarity once spares a rank more multiply-adds than
 # its hops cost, or where the rows of all ranks take more bytes than this. A hop's four messages are
-# worth 4 * 160 us * 3e10/s on the 2 cores of docs/scaling.md, and 4 * 20 us * 2e14/s on the GPUs
-# assumed there; not measured on a GPU.
+# worth 4 * 160 us * 3e10/s on the 2 cores of docs/evidence/scaling.md, and 4 * 20 us * 2e14/s on
+# the GPUs assumed there; not measured on a GPU.
 HOP_WORK = {"cpu": 2e7}
 HOP_WORK_ELSEWHERE = 1.6e10
 RING_BYTES = 2**28

@@ -1,4 +1,4 @@
-"""Take the picture of a page: ``python docs/screenshot.py runs/NAME/report.html docs/report.png``.
+"""Take the picture of a page: ``python tools/screenshot.py PAGE PICTURE``.
 
 Needs Playwright and a Chromium on the machine.
 """
