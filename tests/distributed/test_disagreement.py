@@ -75,7 +75,7 @@ def with_row(value):
 
 
 def out_of_memory():
-    with mock.patch.object(call, "unit_rows", side_effect=torch.OutOfMemoryError("no memory")):
+    with mock.patch.object(call, "with_norms", side_effect=torch.OutOfMemoryError("no memory")):
         return nt_xent()
 
 
