@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ntxent.bounds import Convention
 
-from .diagnose import diagnose_in
 from .result import Diagnosis
+from .value import diagnose_in
 
 __all__ = ["Series", "Stretch", "Trajectory", "judge"]
 

@@ -1,25 +1,29 @@
 """The columns of a log, collected from its rows.
 
-A reader is a generator ``(path, columns) -> Iterator[(line, row)]`` of mappings from column to
-value. It asks ``columns.want(name)`` which to include, and hands what it cannot read to
+A reader is a generator ``(source, columns) -> Iterator[(line, Line)]``. It asks
+``columns.want(name)`` which names to include, and hands what it cannot read to
 ``columns.skip(line, why)``.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from ntxent.diagnosis.trajectory import Series
+from ntxent.logs.grammar import Line
+from ntxent.logs.names import is_epoch, rank, step_rank, tokens
 
-STEPS = ("step", "global_step", "trainer/global_step", "_step", "iteration", "iter", "epoch")
 MEASURED = ("positive_similarity", "negative_similarity")
+RATES = ("lr", "learning_rate")
+SCALES = ("logit_scale", "temperature")
 ABSENT = ("", "None", "null", "NA", "N/A")  # how writers of sparse tables leave a cell out
 REPORTED = 10  # problems kept word for word
+SHOWN = 12  # numbers shown of a log without a loss
 
 
 class NoLog(ValueError):
@@ -29,51 +33,125 @@ class NoLog(ValueError):
 class Columns:
     """Numbers by column, each with its step, and what could not be read."""
 
-    def __init__(self, column: str | None, also: tuple[str, ...] = ()) -> None:
+    def __init__(self, column: str | None, also: tuple[str, ...] = (), run_on: bool = True) -> None:
         self.column = column
         self.also = (*MEASURED, *also)
         self.names: dict[str, bool] = {}
         self.problems: list[str] = []
         self.skipped = 0
+        self.first: dict[str, float] = {}
+        self._place = _Place(run_on)
         self._steps: dict[str, array[float]] = {}
         self._values: dict[str, array[float]] = {}
 
     def want(self, name: str) -> bool:
         """Whether a column is a step, asked for, or the loss as far as its name tells."""
-        if name not in self.names:
-            loss = "loss" in name.lower() if self.column is None else name == self.column
-            self.names[name] = loss or name in STEPS or name in self.also
-        return self.names[name]
+        wanted = self.names.get(name)
+        if wanted is None:
+            loss = rank(name) is not None if self.column is None else name == self.column
+            wanted = loss or name in self.also or _beside(name)
+            self.names[name] = wanted = wanted or step_rank(name) is not None or is_epoch(name)
+        return wanted
 
     def skip(self, line: int, why: str) -> None:
         self.skipped += 1
         if len(self.problems) < REPORTED:
             self.problems.append(f"line {line}: {why}")
 
-    def collect(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        for index, (line, row) in enumerate(rows):
+    def show(self, numbers: dict[str, Any]) -> None:
+        """Keep the first numbers of a log, for a refusal that names them."""
+        for name, value in numbers.items():
+            if len(self.first) < SHOWN and isinstance(value, (int, float)):
+                self.first.setdefault(name, value)
+
+    def collect(self, rows: Iterable[tuple[int, Line]]) -> None:
+        for line, row in rows:
+            epoch, step = row.epoch, row.step
+            best = 99
             numbers: dict[str, float] = {}
-            for name, value in row.items():
-                if value is None or value in ABSENT:
+            for name, value in row.numbers.items():
+                if value is None or value in ABSENT or not self.want(name):
                     continue
                 try:
-                    numbers[name] = float(value)
+                    number = float(value)
                 except (TypeError, ValueError):
                     self.skip(line, f"{name} = {str(value)[:40]!r} is not a number")
-            stated = next((name for name in STEPS if row.get(name) not in (None, *ABSENT)), None)
-            step = float(index) if stated is None else numbers.get(stated)
-            if step is None:  # reported above
+                    if step_rank(name) is not None:
+                        numbers.clear()
+                        break
+                    continue
+                place = step_rank(name)
+                if place is not None and name != self.column:
+                    if row.step is None and place < best:
+                        step, best = number, place
+                elif name not in self.also and name != self.column and is_epoch(name):
+                    epoch = number
+                else:
+                    if name in self.also and is_epoch(name):
+                        epoch = number
+                    numbers[name] = number
+            if (step is not None and not isfinite(step)) or (
+                epoch is not None and not isfinite(epoch)
+            ):
+                self.skip(line, f"the step is {step if step is not None else epoch}")
                 continue
-            if not isfinite(step):
-                self.skip(line, f"{stated} is {step}")
-                continue
+            at = self._place(epoch, step, row.total, bool(numbers))
             for name, number in numbers.items():
-                if name not in STEPS or name == self.column or name in self.also:
-                    self._steps.setdefault(name, array("d")).append(step)
-                    self._values.setdefault(name, array("d")).append(number)
+                if name not in self._values:
+                    self._steps[name], self._values[name] = array("d"), array("d")
+                self._steps[name].append(at)
+                self._values[name].append(number)
 
     def series(self) -> dict[str, Series]:
         return {
             name: Series(np.array(self._steps[name]), np.array(values))
             for name, values in self._values.items()
         }
+
+
+def _beside(name: str) -> bool:
+    """Whether a column tells something of the loss: its learning rate, its temperature."""
+    joined = "_".join(tokens(name))
+    return joined.endswith(RATES) or joined.endswith(SCALES) or joined in ("s_lr",)
+
+
+class _Place:
+    """Where in the run a row stands: its step, run on where a counter restarts with an epoch."""
+
+    def __init__(self, run_on: bool) -> None:
+        self._run_on = run_on
+        self._rows = 0
+        self._epoch: float | None = None
+        self._epoch_of_step: float | None = None
+        self._step: float | None = None
+        self._first: float | None = None
+        self._stride = 1.0
+        self._offset = 0.0
+
+    def __call__(
+        self, epoch: float | None, step: float | None, total: float | None, counts: bool
+    ) -> float:
+        epoch = self._epoch if epoch is None else epoch
+        self._epoch = epoch
+        if step is None:
+            row = self._rows
+            self._rows += counts
+            if self._step is not None:  # a line of an epoch among lines of steps
+                return self._offset + self._step
+            return float(row) if epoch is None else epoch
+        if self._step is None:
+            self._first = step
+        elif step <= self._step and self._run_on and self._restarts(epoch, step, total):
+            whole = self._step + self._stride - step
+            self._offset += max(total, whole) if total and total >= self._step else whole
+        elif step > self._step:
+            self._stride = step - self._step
+        self._step, self._epoch_of_step = step, epoch
+        return self._offset + step
+
+    def _restarts(self, epoch: float | None, step: float, total: float | None) -> bool:
+        """A resumed run goes back some steps, in the same epoch or an earlier one."""
+        before = self._epoch_of_step
+        if epoch is not None and before is not None:
+            return epoch > before and (step < (self._step or 0.0) or total is not None)
+        return step < (self._step or 0.0) and (total is not None or step <= (self._first or 0.0))

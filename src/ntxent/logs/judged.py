@@ -43,6 +43,23 @@ def judge_log(
     log = read_log(path, column, also)
     settings = find_settings(log.path)
     convention = complete(given, settings)
+    if log.rivals:
+        raise ValueError(_which(log))
+    judged = _judge(log, convention, settings)
+    if judged.trajectory is None or judged.trajectory.end.verdict != "impossible" or column:
+        return judged
+    for name in log.others:
+        words = (
+            f"{log.column!r} cannot be this loss, of which {judged.trajectory.end.floor:.4g} to "
+            f"{judged.trajectory.end.ceiling:.4g} are possible; {name!r} can, and is taken."
+        )
+        other = _judge(log.with_column(name, words), convention, settings)
+        if other.trajectory is not None and other.trajectory.end.verdict != "impossible":
+            return other
+    return judged
+
+
+def _judge(log: Log, convention: Convention, settings: Settings) -> JudgedLog:
     try:
         trajectory = judge_in(
             convention,
@@ -53,6 +70,16 @@ def judge_log(
     except ValueError as error:
         return JudgedLog(log, convention, None, str(error), settings)
     return JudgedLog(log, convention, trajectory, None, settings)
+
+
+def _which(log: Log) -> str:
+    """Two columns that may be the loss with equal right: nothing is proved of either."""
+    columns = dict(log.columns)
+    names = " or ".join(
+        f"{name!r} ({columns[name].values[0]:.4g} to {columns[name].values[-1]:.4g})"
+        for name in (log.column, *log.rivals)
+    )
+    return f"{log.path}: which column is the contrastive loss: {names}? Choose with --column"
 
 
 def complete(given: Given, settings: Settings) -> Convention:
