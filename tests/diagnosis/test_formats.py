@@ -313,3 +313,87 @@ def test_metrics_of_mlflow_are_columns(tmp_path):
         (run / "metrics" / name).write_text(f"1690000000000 {value} 3\n")
     log = read_log(run)
     assert (log.column, log.loss.steps[0], log.loss.values[0]) == ("train_loss", 3, 5.5)
+
+
+@pytest.mark.parametrize(
+    "number", ["5", "-5.25", "+0.5", ".5", "5.", "1e-3", "nan", "-inf", "6.1e+00"]
+)
+def test_a_line_read_by_its_kind_says_what_it_says_when_read_alone(number):
+    from ntxent.logs.grammar import LineReader, read_line
+
+    read = LineReader(lambda name: True)
+    for step in range(3):
+        text = f"epoch 1 [{step}/390] Loss: {number} (5.1) acc -1.5, version 1.2.3"
+        assert repr(read(text)) == repr(read_line(text))
+        assert read(text).numbers["Loss"] == pytest.approx(float(number), nan_ok=True)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+NAMESPACE = """!!python/object:argparse.Namespace
+arch: resnet18
+batch_size: 256
+device: !!python/object/apply:torch.device
+- cuda
+n_views: 2
+out_dim: 128
+temperature: 0.07
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("config.yml", NAMESPACE, (256, 0.07, 128)),
+        (
+            ".hydra/config.yaml",
+            "loss:\n  temperature: 0.1\ndata:\n  batch_size: 64\n",
+            (64, 0.1, None),
+        ),
+        (
+            "training_args.json",
+            '{"per_device_train_batch_size": 32, "per_device_eval_batch_size": 8}',
+            (32, None, None),
+        ),
+        (
+            "args.json",
+            '{"batch-size": 32, "nt_xent_temperature": 0.2, "linear_batch_size": 9}',
+            (32, 0.2, None),
+        ),
+        (
+            "config.yaml",
+            "wandb_version: 1\nbatch_size:\n  desc: null\n  value: 128\ntau: {value: 0.5}\n",
+            (128, 0.5, None),
+        ),
+        ("params.txt", "batch_size: 64\nlr: 0.1\ntemperature: 0.07\n", (64, 0.07, None)),
+        ("hparams.yaml", "net: !!python/object:evil.Thing {batch_size: 8}\n", (8, None, None)),
+    ],
+)
+@pytest.mark.parametrize("installed", [True, False])
+def test_settings_of_public_tools_are_found_with_and_without_pyyaml(
+    name, text, expected, installed, tmp_path, monkeypatch
+):
+    from ntxent.logs import find_settings
+
+    if not installed:
+        monkeypatch.setitem(sys.modules, "yaml", None)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    found = find_settings(tmp_path).found
+    assert tuple(map(found.get, ("batch_size", "temperature", "dim"))) == expected
+
+
+def test_what_a_log_itself_prints_is_a_setting():
+    judged = judge_log(LOGS / "open_clip", {"batch_size": 64, "variant": "clip"})
+    assert judged.convention.temperature == pytest.approx(1 / 99.995)
+    assert judged.sources == {"temperature": "the log's logit scale"}
+    judged = judge_log(LOGS / "hf", {"temperature": 0.05, "variant": "info_nce"})
+    assert (judged.convention.batch_size, judged.sources) == (64, {"batch_size": "the log"})
+
+
+def test_only_settings_that_were_taken_are_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("batch_size: 64\ntemperature: 0.5\n")
+    (tmp_path / "metrics.csv").write_text("step,loss\n0,4.5\n")
+    judged = judge_log(tmp_path, {"temperature": 0.1})
+    assert list(judged.sources) == ["batch_size"]

@@ -99,8 +99,15 @@ def _notes(judged: JudgedLog) -> Iterator[str]:
         yield from (f"  {problem}" for problem in log.problems)
         if log.skipped > len(log.problems):
             yield f"  and {log.skipped - len(log.problems)} more"
-    if judged.settings.source is not None:
-        yield f"Settings from {judged.settings.source}."
+    yield from log.notes
+    symbols = {"batch_size": "N", "temperature": "τ", "dim": "d", "queue": "K"}
+    for source in dict.fromkeys(judged.sources.values()):
+        taken = ", ".join(
+            f"{symbols.get(name, name)} = {getattr(judged.convention, name):g}"
+            for name, place in judged.sources.items()
+            if place == source
+        )
+        yield f"Settings from {source}: {taken}."
 
 
 def _chart(run: Trajectory) -> Iterator[str]:

@@ -96,14 +96,15 @@ def _diagnose_log(options: Any) -> int:
 
 
 def _source(judged: JudgedLog) -> dict[str, Any]:
-    log, settings = judged.log, judged.settings
+    log = judged.log
     return {
         "path": str(log.path),
         "column": log.column,
         "others": list(log.others),
         "skipped": log.skipped,
         "problems": list(log.problems),
-        "settings": None if settings.source is None else str(settings.source),
+        "notes": list(log.notes),
+        "settings": dict(judged.sources),
     }
 
 

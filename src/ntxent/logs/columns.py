@@ -23,7 +23,9 @@ RATES = ("lr", "learning_rate")
 SCALES = ("logit_scale", "temperature")
 ABSENT = ("", "None", "null", "NA", "N/A")  # how writers of sparse tables leave a cell out
 REPORTED = 10  # problems kept word for word
-SHOWN = 12  # numbers shown of a log without a loss
+LOOKED_AT = 200  # rows whose numbers are kept for settings and refusals
+# What a column is, beside the ranks of steps.
+_LEFT, _EPOCH, _EPOCH_TOO, _VALUE = 50, 51, 52, 53
 
 
 class NoLog(ValueError):
@@ -40,6 +42,8 @@ class Columns:
         self.problems: list[str] = []
         self.skipped = 0
         self.first: dict[str, float] = {}
+        self._seen = 0
+        self._roles: dict[str, int] = {}
         self._place = _Place(run_on)
         self._steps: dict[str, array[float]] = {}
         self._values: dict[str, array[float]] = {}
@@ -59,48 +63,60 @@ class Columns:
             self.problems.append(f"line {line}: {why}")
 
     def show(self, numbers: dict[str, Any]) -> None:
-        """Keep the first numbers of a log, for a refusal that names them."""
-        for name, value in numbers.items():
-            if len(self.first) < SHOWN and isinstance(value, (int, float)):
-                self.first.setdefault(name, value)
+        """Keep the first numbers of a log: settings may be among them, and a refusal names them."""
+        if self._seen < LOOKED_AT:
+            self._seen += 1
+            for name, value in numbers.items():
+                if isinstance(value, (int, float)):
+                    self.first.setdefault(name, value)
+
+    def _role(self, name: str) -> int:
+        """The rank of a step, or what else a column is."""
+        place = step_rank(name)
+        if not self.want(name):
+            return _LEFT
+        if place is not None and name != self.column:
+            return place
+        if name != self.column and is_epoch(name):
+            return _EPOCH_TOO if name in self.also else _EPOCH
+        return _VALUE
 
     def collect(self, rows: Iterable[tuple[int, Line]]) -> None:
-        for line, row in rows:
-            epoch, step = row.epoch, row.step
-            best = 99
-            numbers: dict[str, float] = {}
-            for name, value in row.numbers.items():
-                if value is None or value in ABSENT or not self.want(name):
+        roles, values, steps = self._roles, self._values, self._steps
+        for line, (read, epoch, step, total) in rows:
+            best = _LEFT if step is None else -1
+            numbers: list[tuple[str, float]] = []
+            for name, value in read.items():
+                role = roles.get(name)
+                if role is None:
+                    role = roles[name] = self._role(name)
+                if role == _LEFT or value is None or value in ABSENT:
                     continue
                 try:
                     number = float(value)
                 except (TypeError, ValueError):
                     self.skip(line, f"{name} = {str(value)[:40]!r} is not a number")
-                    if step_rank(name) is not None:
+                    if role < _LEFT:
                         numbers.clear()
                         break
                     continue
-                place = step_rank(name)
-                if place is not None and name != self.column:
-                    if row.step is None and place < best:
-                        step, best = number, place
-                elif name not in self.also and name != self.column and is_epoch(name):
+                if role < _LEFT:
+                    if role < best:
+                        step, best = number, role
+                    continue
+                if role in (_EPOCH, _EPOCH_TOO):
                     epoch = number
-                else:
-                    if name in self.also and is_epoch(name):
-                        epoch = number
-                    numbers[name] = number
-            if (step is not None and not isfinite(step)) or (
-                epoch is not None and not isfinite(epoch)
-            ):
-                self.skip(line, f"the step is {step if step is not None else epoch}")
+                if role != _EPOCH:
+                    numbers.append((name, number))
+            if not (isfinite(step or 0.0) and isfinite(epoch or 0.0)):
+                self.skip(line, f"the step is {epoch if step is None else step}")
                 continue
-            at = self._place(epoch, step, row.total, bool(numbers))
-            for name, number in numbers.items():
-                if name not in self._values:
-                    self._steps[name], self._values[name] = array("d"), array("d")
-                self._steps[name].append(at)
-                self._values[name].append(number)
+            at = self._place(epoch, step, total, bool(numbers))
+            for name, number in numbers:
+                if name not in values:
+                    steps[name], values[name] = array("d"), array("d")
+                steps[name].append(at)
+                values[name].append(number)
 
     def series(self) -> dict[str, Series]:
         return {

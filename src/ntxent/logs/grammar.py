@@ -76,8 +76,19 @@ class _Spans(NamedTuple):
     fields: dict[str, tuple[int, int]]
 
 
+class _Plan(NamedTuple):
+    """Which part of a split line is which field; of a number also its sign."""
+
+    numbers: tuple[tuple[str, int, int], ...]
+    epoch: int | None
+    step: int | None
+    total: int | None
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"train": {"loss": 5}} has the column train/loss."""
+    if not prefix and not any(isinstance(value, dict) for value in tree.values()):
+        return tree
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -137,8 +148,9 @@ class LineReader:
 
     def __init__(self, want: Callable[[str], bool]) -> None:
         self._want = want
-        self._split = re.compile(rf"(?<![\w.])({NUMBER})(?![\w.])").split
-        self._plans: dict[str, tuple[tuple[str, int], ...] | None] = {}
+        # Begins with a digit, which is found fastest; a sign stays with the text before it.
+        self._split = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)").split
+        self._plans: dict[str, _Plan | None] = {}
 
     def __call__(self, text: str) -> Line:
         if "{" in text:
@@ -149,20 +161,24 @@ class LineReader:
         if len(parts) == 1:
             return _NOTHING
         key = "\0".join(parts[::2])
-        if key not in self._plans:
+        plan = self._plans.get(key)
+        if plan is None:
+            if key in self._plans:
+                return read_line(text)
             if len(self._plans) >= self.KINDS:
                 self._plans.clear()
-            self._plans[key] = self._plan(text, parts)
-        plan = self._plans[key]
-        if plan is None:
-            return read_line(text)
-        numbers: dict[str, Any] = {}
-        place: dict[str, float] = {}
-        for name, index in plan:
-            (place if name in _FIELDS else numbers)[name] = float(parts[index])
-        return Line(numbers, place.get("\0epoch"), place.get("\0step"), place.get("\0total"))
+            plan = self._plans[key] = self._plan(text, parts)
+            if plan is None:
+                return read_line(text)
+        numbers, epoch, step, total = plan
+        return Line(
+            {name: sign * float(parts[index]) for name, index, sign in numbers},
+            None if epoch is None else float(parts[epoch]),
+            None if step is None else float(parts[step]),
+            None if total is None else float(parts[total]),
+        )
 
-    def _plan(self, text: str, parts: list[str]) -> tuple[tuple[str, int], ...] | None:
+    def _plan(self, text: str, parts: list[str]) -> _Plan | None:
         """Which part is which; None where a number is no part of its own."""
         spans = _spans(text)
         starts: dict[tuple[int, int], int] = {}
@@ -171,13 +187,16 @@ class LineReader:
             starts[offset, offset + len(part)] = index
             offset += len(part)
         wanted = {name: span for name, span in spans.numbers.items() if self._want(name)}
-        wanted |= {f"\0{name}": span for name, span in spans.fields.items()}
-        if any(span not in starts or not starts[span] % 2 for span in wanted.values()):
+        signs = {name: -1 if text[start] == "-" else 1 for name, (start, _) in wanted.items()}
+        wanted = {n: (start + (text[start] in "-+"), end) for n, (start, end) in wanted.items()}
+        used = (*wanted.values(), *spans.fields.values())
+        if any(span not in starts or not starts[span] % 2 for span in used):
             return None
-        return tuple((name, starts[span]) for name, span in wanted.items())
+        numbers = tuple((name, starts[span], signs[name]) for name, span in wanted.items())
+        places = {name: starts[span] for name, span in spans.fields.items()}
+        return _Plan(numbers, places.get("epoch"), places.get("step"), places.get("total"))
 
 
-_FIELDS = ("\0epoch", "\0step", "\0total")
 _NOTHING = Line({})
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ntxent.diagnosis.trajectory import Series
@@ -17,6 +17,9 @@ from ntxent.logs.text import text_rows
 __all__ = ["Log", "NoLog", "read_log"]
 
 
+SHOWN = 12  # numbers shown of a log without a loss
+
+
 @dataclass(frozen=True)
 class Log:
     """The losses of a run.
@@ -24,7 +27,8 @@ class Log:
     ``others``: columns that may be the loss as well, the likelier first; ``rivals``: those that are
     as likely as the one taken. ``problems``: the first of the ``skipped`` rows or cells, with line
     numbers. ``measured``: logged similarities, learning rate, temperature, and what else was asked
-    for, by their names. ``notes``: why this column was taken, where that needs a word.
+    for, by their names. ``notes``: why this column was taken, where that needs a word. ``stated``:
+    the first numbers of the log by their names, settings perhaps among them.
     """
 
     path: Path
@@ -37,6 +41,7 @@ class Log:
     rivals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     columns: tuple[tuple[str, Series], ...] = ()
+    stated: Mapping[str, float] = field(default_factory=dict)
 
     def with_column(self, name: str, note: str) -> Log:
         """The same log with another of its columns as the loss."""
@@ -86,6 +91,7 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
         skipped=columns.skipped,
         rivals=() if column else tuple(_rivals(taken, others, ranks, series)),
         columns=tuple((name, series[name]) for name in losses),
+        stated=columns.first | _last(beside),
     )
 
 
@@ -97,6 +103,10 @@ def _rows(source: Path, columns: Columns, events: bool) -> Iterator[tuple[int, L
             yield from text_rows(file, columns)
     else:
         yield from text_rows(source, columns)
+
+
+def _last(series: dict[str, Series]) -> dict[str, float]:
+    return {name: float(column.values[-1]) for name, column in series.items()}
 
 
 def _measured(series: dict[str, Series], also: tuple[str, ...]) -> dict[str, Series]:
@@ -129,7 +139,8 @@ def _no_column(source: Path, column: str | None, columns: Columns) -> str:
     if column in columns.names or (column is None and "loss" in names.lower()):
         return f"{source}: no number in the loss column; columns: {names}{broken}"
     if column is None:
-        first = ", ".join(f"{name} = {value:g}" for name, value in columns.first.items())
+        numbers = list(columns.first.items())[:SHOWN]
+        first = ", ".join(f"{name} = {value:g}" for name, value in numbers)
         shown = f"; its first numbers: {first}" if first else ""
         return f"{source}: no column is named like a loss; choose with --column from {names}{shown}"
     return f"{source}: no column {column!r}; choose with --column from {names}"

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ntxent.logs.columns import ABSENT, Columns, NoLog
+from ntxent.logs.columns import ABSENT, LOOKED_AT, Columns, NoLog
 from ntxent.logs.grammar import NUMBER, Line, LineReader, flatten, read_line
 from ntxent.logs.names import is_epoch, rank, step_rank
 from ntxent.logs.opening import lines, open_log, peek
@@ -120,7 +120,7 @@ def _json_rows(numbered: Numbered, columns: Columns) -> Rows:
 
 def _line(row: dict[str, Any], columns: Columns) -> Line:
     columns.show(row)
-    return Line({name: value for name, value in row.items() if columns.want(name)})
+    return Line(row)
 
 
 def _document(text: bytes, path: Path) -> Any:
@@ -135,6 +135,8 @@ def _document(text: bytes, path: Path) -> Any:
 def _document_rows(tree: Any, columns: Columns) -> Rows:
     """The records of the longest list of objects; else lists of numbers as columns."""
     records, arrays = [], {}
+    if isinstance(tree, dict):
+        columns.show({name: value for name, value in tree.items() if not isinstance(value, list)})
     for name, value in _lists(tree):
         if all(isinstance(item, dict) for item in value):
             records = max(records, value, key=len)
@@ -240,7 +242,7 @@ def _printed_rows(numbered: Numbered, columns: Columns) -> Rows:
     last = None
     for number, text in numbered:
         line = read(text)
-        if shown < 50 and line.numbers is not None:
+        if shown < LOOKED_AT and line.numbers is not None:
             shown += 1
             columns.show(read_line(text).numbers)
         if not line.numbers and line.epoch is None:
