@@ -29,12 +29,19 @@ CHART_ROWS = 9
 SHOWN = 8  # alternatives in the table
 
 
-def diagnosis_lines(found: Diagnosis, sentences: tuple[str, ...] | None = None) -> Iterator[str]:
-    """Verdict, table, alternatives, sentences; those of the diagnosis unless others are given."""
+def diagnosis_lines(
+    found: Diagnosis, sentences: tuple[str, ...] | None = None, shape: str | None = None
+) -> Iterator[str]:
+    """Verdict, table, alternatives, sentences; those of the diagnosis unless others are given.
+
+    The ``shape`` of a run that asks for something else than its end does comes first.
+    """
     position = "" if found.position is None else f"  position {found.position:.3f}"
-    verdict = found.verdict.replace("_", " ")
+    verdict = colour(found.verdict.replace("_", " "), STYLES[found.verdict])
+    if shape is not None:
+        verdict = f"{colour(shape.replace('_', ' '), 'bold yellow')}, at its end {verdict}"
     yield ""
-    yield colour(verdict, STYLES[found.verdict]) + position
+    yield verdict + position
     yield ""
     yield from _levels(found)
     yield from _alternatives(found)
@@ -48,7 +55,8 @@ def log_lines(judged: JudgedLog, run: Trajectory) -> Iterator[str]:
     for note in _notes(judged):
         yield from paragraph(note)
     yield from _chart(run)
-    yield from diagnosis_lines(run.end, run.sentences)
+    course = run.course if run.course is not None and run.course.troubled else None
+    yield from diagnosis_lines(run.end, run.sentences, None if course is None else course.shape)
 
 
 def _levels(found: Diagnosis) -> list[str]:
@@ -65,9 +73,12 @@ def _levels(found: Diagnosis) -> list[str]:
     for name, (value, words) in sorted(known.items(), key=lambda item: item[1][0]):
         rows.append((name, f"{value:.4f}", words))
         styles.append(STYLES[found.verdict] if name == "loss" else None)
-    if found.similarity_interval is not None:
+    if found.loss_interval is not None:
+        low, high = found.loss_interval
+        rows.append(("positive cosine", f"{low:.3f} to {high:.3f}", "mean, by the loss alone"))
+    if found.similarity_interval is not None and found.negative_similarity is not None:
         low, high = found.similarity_interval
-        rows.append(("positive cosine", f"{low:.3f} to {high:.3f}", "mean, certified"))
+        rows.append(("", f"{low:.3f} to {high:.3f}", "with the measured negatives"))
     if found.top1_share:
         rows.append(("positives on top", f"{found.top1_share:.1%}", "at least"))
     if found.gradient_bound is not None:

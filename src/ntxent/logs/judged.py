@@ -73,6 +73,7 @@ def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> Judg
             log.loss,
             log.measured.get("positive_similarity"),
             log.measured.get("negative_similarity"),
+            log.measured.get("lr"),
         )
     except ValueError as error:
         return JudgedLog(log, convention, None, str(error), sources)
