@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from ntxent import bounds, measures
 from ntxent.diagnosis import Diagnosis, diagnose
-from ntxent.distributed import Alone
+from ntxent.distributed import LocalBatch
 from ntxent.measures import SimilarityHistogram
 from ntxent.primitive import contrast
 
@@ -76,7 +76,7 @@ def exact_loss(
     temperature: float,
     on_progress: Callable[[float], object] | None = None,
     *,
-    ranks: Alone = measures.ALONE,
+    ranks: LocalBatch = measures.LOCAL,
 ) -> float:
     r"""NT-Xent of all rows as one batch, in nats, without gradient and in O(N d) memory.
 
@@ -93,15 +93,7 @@ def exact_loss(
     total = 0.0
     for start in range(ANCHORS * ranks.rank, len(z), ANCHORS * ranks.size):
         rows = slice(start, start + ANCHORS)
-        nll, _ = contrast(
-            z[rows],
-            z,
-            scale,
-            x_ids=pair[rows],
-            y_ids=pair,
-            target=positive[rows],
-            engine="auto",
-        )
+        nll, _ = contrast(z[rows], z, scale, x_ids=pair[rows], y_ids=pair, target=positive[rows])
         # Self and positive are left out: exp(nll) is the odds against the positive.
         total += float(softplus(nll.double(), threshold=40).sum())
         if on_progress is not None:
@@ -115,7 +107,7 @@ def analyze(
     temperature: float = 0.5,
     *,
     names: tuple[str, str] = ("z1", "z2"),
-    ranks: Alone = measures.ALONE,
+    ranks: LocalBatch = measures.LOCAL,
     on_progress: Progress = _silent,
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ __all__ = [
     "check_finite_rows",
     "check_labels",
     "check_together",
-    "check_weights",
+    "checked_number",
     "checked_scale",
+    "checked_weights",
 ]
 
 
@@ -101,12 +103,49 @@ def check_labels(name: str, labels: Tensor, length: int, device: torch.device) -
         )
 
 
-def check_weights(weights: Tensor, anchors: int) -> None:
+def checked_weights(
+    weights: Tensor,
+    anchors: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    mean: bool,
+    check_value: bool,
+) -> Tensor:
+    """``weights`` in ``dtype``, whatever their own: one an anchor, and fit to divide a mean by."""
     if not isinstance(weights, Tensor) or weights.shape != (anchors,):
         received = list(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
         raise ValueError(
             f"weights: received {received}, expected a tensor of shape [{anchors}], one an anchor "
             'in the order of reduction="none"'
+        )
+    if weights.is_complex():
+        raise TypeError(f"weights: received {weights.dtype}, expected real numbers")
+    if weights.device != device:
+        raise ValueError(
+            f"weights: received device {weights.device} for embeddings on {device}; "
+            f"move them with weights.to({str(device)!r})"
+        )
+    weights = weights.to(dtype)
+    if check_value and anchors:
+        _check_weight_values(weights.detach(), mean)
+    return weights
+
+
+def _check_weight_values(weights: Tensor, mean: bool) -> None:
+    lowest, total = float(weights.amin()), float(weights.sum())
+    if not mean:
+        if not bool(weights.isfinite().all()):
+            raise ValueError("weights: received a value that is not finite, expected finite ones")
+    elif not lowest >= 0:
+        raise ValueError(
+            f"weights: received {lowest:g} among them, expected numbers >= 0: a mean divides by "
+            'their sum; with reduction="sum" or "none" they may be negative'
+        )
+    elif not (total == 0 or torch.finfo(weights.dtype).tiny <= total < math.inf):
+        raise ValueError(
+            f"weights: their sum is {total:g} in {weights.dtype}, expected 0 or a normal number; "
+            "divide them by their largest, which leaves the mean as it is"
         )
 
 
@@ -141,22 +180,38 @@ def checked_scale(
                 f"move it with {name}.to({str(device)!r})"
             )
         if check_value:
-            _check_positive(name, float(value.detach()))
+            checked_number(name, float(value.detach()), dtype)
         value = value.reshape(()).to(device, dtype)
         return value if name == "scale" else value.reciprocal()
-    if isinstance(value, bool) or not isinstance(value, Real):
+    number = checked_number(name, value, dtype)
+    return torch.full((), number if name == "scale" else 1 / number, dtype=dtype, device=device)
+
+
+# A logit of size scale is rounded to eps * scale nats: beyond 1 / eps by more than one, and neither
+# a probability nor a gradient is left of it. The gradient in the temperature has the factor
+# scale^2, which is to be a normal number: 2^-126 is the smallest of float32, 2^-1022 of float64.
+_SCALES = {torch.float32: (2.0**-63, 2.0**23), torch.float64: (2.0**-511, 2.0**52)}
+
+
+def checked_number(name: str, value: Any, dtype: torch.dtype = torch.float64) -> float:
+    """A temperature or a scale in the range that logits in ``dtype`` carry."""
+    if isinstance(value, (Tensor, bool)) or not isinstance(value, Real):
         raise TypeError(
             f"{name}: received {type(value).__name__}, expected a positive number or a "
             "one-element tensor"
         )
-    number = float(value)
-    _check_positive(name, number)
-    return torch.full((), number if name == "scale" else 1 / number, dtype=dtype, device=device)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        usual = "0.05 to 1" if name == "temperature" else "1 to 100"
+    number: Any = value  # an int may be larger than any float
+    usual = "0.05 to 1" if name == "temperature" else "1 to 100"
+    if not 0 < number < math.inf:
         raise ValueError(
             f"{name}: received {value}, expected a finite number > 0; {usual} is usual"
         )
+    low, high = _SCALES[dtype]
+    if name == "temperature":
+        low, high = 1 / high, 1 / low
+    if not low <= number <= high:
+        raise ValueError(
+            f"{name}: received {value}, expected a number from {low:.2g} to {high:.2g}, which "
+            f"{str(dtype).removeprefix('torch.')} logits carry; {usual} is usual"
+        )
+    return float(value)

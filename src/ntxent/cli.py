@@ -112,7 +112,7 @@ def _run_core(name: str, words: list[str]) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
-    from ntxent.simclr.stopping import Terminated
+    from ntxent.simclr.train.signals import Terminated
 
     command = import_module(f"ntxent.commands.{name}")
     parser = _parser(name, command)
@@ -153,15 +153,14 @@ def _stop(status: int, message: str) -> int:
 def _parser(name: str, command: ModuleType) -> "ArgumentParser":
     from jsonargparse import ArgumentParser, set_parsing_settings
 
+    from ntxent.commands._parser import CommandParser
+
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     settings: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
     parser = ArgumentParser(prog="ntxent", description=DESCRIPTION, **settings)
     subcommands = parser.add_subcommands(dest="command", title="commands")
     summary = _summary(name)
-    options = ArgumentParser(description=summary, **settings)
+    options = CommandParser(description=summary, **settings)
     command.add_arguments(options)
-    for action in options._actions:
-        if isinstance(action.default, bool) and action.nargs is None:
-            action.nargs, action.const = "?", True  # --overwrite alone is --overwrite true
     subcommands.add_subcommand(name, options, help=summary)
     return parser

@@ -18,7 +18,7 @@ from ntxent.checks import (
     check_labels,
     check_together,
 )
-from ntxent.distributed import Alone, join
+from ntxent.distributed import LocalBatch, join
 from ntxent.options import Call, LossOptions
 from ntxent.rows import gram, log1pexp
 from ntxent.views import Layout, anchors, stack_views, too_small
@@ -119,17 +119,22 @@ def nt_xent_loss(
         names, stacked = stack_views(views, layout)
         n, v, d = stacked.shape
         call = Call(batch, stacked, **options)
-        z = call.rows(names, stacked.flatten(0, 1))
+        z = stacked.flatten(0, 1)
+        z, norm = call.norms(names, z)
+        if v > 2:  # the other positives are computed of the unit rows as well
+            z, norm = call.unit_rows(z, norm), None
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}
-        call.agree("nt_xent", z, n, views=v, **facts)
+        call.handshake("nt_xent", z, n, views=v, **facts)
         if batch.samples < 2:
             raise ValueError(too_small(names, v, batch.samples, d))
 
         sample, target = anchors(n, v, batch.first, z)
         group = sample if ids is None else ids.long().repeat_interleave(v)
-        nll, logit = call.contrast(z, None, x_ids=group, target=target)
+        nll, logit = batch.contrast(
+            z, None, call.scale, x_ids=group, target=target, x_norm=norm, **call.how
+        )
 
         if v == 2:
             loss = nll if decoupled else log1pexp(nll)
@@ -150,7 +155,7 @@ def nt_xent_loss(
         if not return_stats:
             return reduced
         with torch.no_grad():
-            return reduced, _stats(batch, z, loss, positive / call.scale, v)
+            return reduced, _stats(batch, call.unit_rows(z, norm), loss, positive / call.scale, v)
 
 
 def sup_con_loss(
@@ -205,14 +210,14 @@ def sup_con_loss(
         check_labels("labels", labels, len(z), z.device)
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         call = Call(batch, rows, **options)
-        rows = call.rows(["z"], rows)
-        call.agree("sup_con", rows, len(z), views=views, missing=missing)
+        rows = call.unit_rows(*call.norms(["z"], rows))
+        call.handshake("sup_con", rows, len(z), views=views, missing=missing)
         m, first = len(rows), batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
             received = [call.anchors, rows.shape[1]]
             raise ValueError(f"z: received {received} in all, expected at least 2 rows and d >= 1")
 
-        everyone = batch.everyone(labels.long().repeat_interleave(views))
+        everyone = batch.all_gather(labels.long().repeat_interleave(views))
         classes, members = torch.unique(everyone, return_inverse=True)
         size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
         positives = size.index_add(0, members, torch.ones_like(members))[members] - 1
@@ -221,8 +226,7 @@ def sup_con_loss(
         member, positives = members[first : first + m], positives[first : first + m]
 
         anchor = torch.arange(m, device=z.device)
-        nothing = torch.full_like(anchor, -1)
-        lse, _ = call.contrast(rows, None, x_ids=first + anchor, target=nothing)
+        lse, _ = batch.contrast(rows, None, call.scale, x_ids=first + anchor, **call.how)
         wide = rows.to(call.scale.dtype)
         sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
         others = batch.total(sums)[member] - wide
@@ -302,18 +306,19 @@ def info_nce_loss(
                 "negatives are candidates of x only"
             )
         call = Call(batch, x, **options)
-        x, y = call.rows(["x"], x), call.rows(["y"], y)
-        candidates, extra, lowest = y, 0, 0
+        x, x_norm = call.norms(["x"], x)
+        y, y_norm = call.norms(["y"], y)
+        candidates, extra = y, 0
         if negatives is not None:
-            candidates, extra = torch.cat([y, call.rows(["negatives"], negatives)]), len(negatives)
+            negatives, norm = call.norms(["negatives"], negatives)
+            candidates, extra = torch.cat([y, negatives]), len(negatives)
+            y_norm = None if norm is None or y_norm is None else torch.cat([y_norm, norm])
         if ids is not None:
             check_labels("ids", ids, n, x.device)
             ids = ids.long()
-            if batch.size > 1:
-                lowest = int(ids.amin()) if n else torch.iinfo(torch.int64).max
         facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
-        call.agree("info_nce", x, n, extra=extra, lowest_id=lowest, **facts)
+        call.handshake("info_nce", x, n, extra=extra, **facts)
         if x.shape[1] == 0 or n == 0 == batch.samples or _fewest(batch, in_batch) < 1:
             raise ValueError(
                 f"x and y: received shape {[batch.samples, x.shape[1]]} with {batch.extra} further "
@@ -329,13 +334,13 @@ def info_nce_loss(
             own, apart = batch.first + anchor, anchor.new_full((), -1)
         else:
             own = ids
-            apart = (ids.amin() if batch.size == 1 else anchor.new_full((), batch.lowest_id)) - 1
+            apart = _unused(batch.all_gather(ids)) if batch.extra else anchor.new_full((), -1)
         y_ids = torch.cat([own, apart.expand(extra)])
         target = anchor
         if symmetric:  # one pass over the block serves both ways; the negatives are no anchors
-            target = torch.cat([anchor, anchor, anchor.new_full((extra,), -1)])
+            target = torch.cat([anchor, anchor, anchor.new_zeros(extra)])
         # Shared negatives are all here, and nobody else's rows are wanted.
-        where = Alone() if shared_negatives and not in_batch else batch
+        where = LocalBatch() if shared_negatives and not in_batch else batch
         log_odds, _ = where.contrast(
             x,
             candidates,
@@ -344,8 +349,9 @@ def info_nce_loss(
             y_ids=y_ids,
             target=target,
             both_ways=symmetric,
-            engine=call.engine,
-            row_dtype=call.row_dtype,
+            x_norm=x_norm,
+            y_norm=y_norm,
+            **call.how,
         )
         if not decoupled:
             log_odds = log1pexp(log_odds)
@@ -353,19 +359,30 @@ def info_nce_loss(
         return call.reduce(loss)
 
 
-def _fewest(batch: Alone, in_batch: bool) -> int:
+def _fewest(batch: LocalBatch, in_batch: bool) -> int:
     """Number of negatives of an anchor."""
     return batch.extra + (batch.samples - 1 if in_batch else 0)
 
 
-def _join(options: LossOptions) -> Alone:
+def _unused(ids: Tensor) -> Tensor:
+    """One of 0 ... M that none of the M ids is, however large these are."""
+    m = ids.shape[0]
+    taken = torch.zeros(m + 2, dtype=torch.int64, device=ids.device)
+    inside = torch.where((ids >= 0) & (ids <= m), ids, m + 1)
+    return taken.index_fill(0, inside, 1)[: m + 1].argmin()
+
+
+def _join(options: LossOptions) -> LocalBatch:
     return join(options.get("distributed", "auto"), options.get("process_group"))
 
 
-def _stats(batch: Alone, z: Tensor, loss: Tensor, positive: Tensor, views: int) -> ContrastiveStats:
+def _stats(
+    batch: LocalBatch, z: Tensor, loss: Tensor, positive: Tensor, views: int
+) -> ContrastiveStats:
     """|sum z|^2 is the sum of all M^2 similarities: own norms, positives and negatives."""
     wide = torch.float64
-    own = torch.stack([z.square().sum(dtype=wide), positive.sum(dtype=wide)])
+    squares = torch.linalg.vector_norm(z, dtype=wide).square()  # z's own dtype may be float16
+    own = torch.stack([squares, positive.sum(dtype=wide)])
     sums = batch.total(torch.cat([own, z.sum(0, dtype=wide)]))
     m = batch.samples * views
     mean_positive = sums[1] / m

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed import Alone
+from ntxent.distributed import LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
+from ntxent.unit_rows import in_range
 
 __all__ = [
     "MeanSimilarities",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 Progress = Callable[[float], object]
-ALONE = Alone()
+LOCAL = LocalBatch()
 
 # Numbers in a float64 temporary: 16 MiB.
 _CHUNK = 2**21
@@ -76,7 +77,7 @@ def unit_rows(z: Tensor, name: str = "z") -> Tensor:
     unit = torch.empty(z.shape, dtype=accumulation_dtype(z.dtype), device=z.device)
     norm = torch.empty(len(z), dtype=torch.float64, device=z.device)
     for rows in _chunks(z):
-        wide = z[rows].double()
+        wide = in_range(z[rows].double())
         norm[rows] = torch.linalg.vector_norm(wide, dim=1)
         unit[rows] = wide.div_(norm[rows, None])
     bad = ~norm.isfinite() | (norm == 0)
@@ -122,7 +123,7 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
 
 
 @torch.no_grad()
-def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
+def uniformity(z: Tensor, t: float = 2.0, *, ranks: LocalBatch = LOCAL) -> float:
     r"""Log of the mean Gaussian potential of all pairs of rows, in nats; lower is more uniform.
 
     Naively::
@@ -150,14 +151,10 @@ def uniformity(z: Tensor, t: float = 2.0, *, ranks: Alone = ALONE) -> float:
     row = torch.arange(m, device=unit.device)
     scale = unit.new_tensor(2 * t)
     if ranks.size == 1:
-        nothing = torch.full_like(row, -1)
-        potential, _ = contrast(unit, None, scale, x_ids=row, target=nothing, engine="auto")
+        potential, _ = contrast(unit, None, scale, x_ids=row)
     else:
         own = row[ranks.rank :: ranks.size]
-        nothing = torch.full_like(own, -1)
-        lse, _ = contrast(
-            unit[own], unit, scale, x_ids=own, y_ids=row, target=nothing, engine="auto"
-        )
+        lse, _ = contrast(unit[own], unit, scale, x_ids=own, y_ids=row)
         potential = ranks.total(unit.new_zeros(m).index_copy(0, own, lse))
     return float(potential.double().logsumexp(0)) - math.log(m * (m - 1)) - 2 * t
 
@@ -236,7 +233,7 @@ def mean_similarities(z1: Tensor, z2: Tensor) -> MeanSimilarities:
 
 @torch.no_grad()
 def contrastive_accuracy(
-    z1: Tensor, z2: Tensor, *, ranks: Alone = ALONE, on_progress: Progress | None = None
+    z1: Tensor, z2: Tensor, *, ranks: LocalBatch = LOCAL, on_progress: Progress | None = None
 ) -> float:
     """Share of the 2N anchors whose positive is strictly the most similar of 2N - 1 candidates.
 

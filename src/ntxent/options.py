@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ntxent import engines
-from ntxent.checks import check_choice, check_finite_rows, check_weights, checked_scale
-from ntxent.distributed import Alone, Mode
-from ntxent.rows import unit_rows
+from ntxent.checks import check_choice, check_finite_rows, checked_scale, checked_weights
+from ntxent.distributed import LocalBatch, Mode
+from ntxent.unit_rows import unit_rows, with_norms
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -18,13 +18,17 @@ class LossOptions(TypedDict, total=False):
     """Keyword arguments of every loss."""
 
     temperature: float | Tensor | None
-    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default."""
+    """tau > 0, a number or a one-element tensor, whose gradient is exact; 0.5 by default. A logit
+    of size 1 / tau is rounded to eps / tau: tau is at least 1.2e-7 in float32 and 2.2e-16 in
+    float64, and at most 9.2e18 and 6.7e153, where its gradient underflows."""
     scale: float | Tensor | None
     """1 / tau, instead of ``temperature``."""
     reduction: Reduction
     """``"mean"`` over the anchors (the default), ``"sum"``, or ``"none"`` for each anchor's."""
     weights: Tensor | None
-    """One an anchor, in the order of ``"none"``; the mean becomes sum(w l) / sum(w)."""
+    """One an anchor, in the order of ``"none"``, of any real dtype: they are used in that of the
+    loss. The mean becomes sum(w l) / sum(w), for w >= 0, and 0 where all w are 0; with ``"sum"``
+    and ``"none"`` they are factors, which may be negative."""
     normalize: bool
     """Divide each row by its Euclidean norm (the default). Without, rows are used as they are, and
     the bounds of :mod:`ntxent.bounds` hold only if they have unit norm."""
@@ -51,7 +55,7 @@ class Call:
 
     def __init__(
         self,
-        batch: Alone,
+        batch: LocalBatch,
         like: Tensor,
         temperature: float | Tensor | None = None,
         scale: float | Tensor | None = None,
@@ -82,17 +86,21 @@ class Call:
             self.row_dtype = engines.row_dtype(engine, like.device.type, like.dtype)
         self.anchors = 0
 
-    def rows(self, names: Sequence[str], z: Tensor) -> Tensor:
-        """Unit rows of ``z``, whose rows come from ``names`` in turn; or ``z`` itself."""
-        if self.normalize:
-            z, norm = unit_rows(z, self.row_dtype)
-        elif self.check_values:
-            norm = torch.linalg.vector_norm(z, dim=1, keepdim=True, dtype=torch.float64)
-        if self.check_values:
+    def norms(self, names: Sequence[str], z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rows of ``z``, which come from ``names`` in turn, and their norms; None where nothing
+        is divided by them."""
+        if not (self.normalize or self.check_values):
+            return z, None
+        rows, norm = with_norms(z)
+        if self.check_values and rows is not z:  # as they are, all norms were found to be usual
             check_finite_rows(names, norm, self.normalize)
-        return z
+        return (rows, norm) if self.normalize else (z, None)
 
-    def agree(
+    def unit_rows(self, z: Tensor, norm: Tensor | None) -> Tensor:
+        """The rows divided by their norms, as an engine gets them; ``z`` without norms."""
+        return z if norm is None else unit_rows(z, norm, self.row_dtype)
+
+    def handshake(
         self,
         loss: str,
         z: Tensor,
@@ -100,12 +108,18 @@ class Call:
         *,
         views: int = 1,
         extra: int = 0,
-        lowest_id: int = 0,
         **facts: str | bool,
     ) -> None:
         """Learn how many samples all ranks have together, where there are others."""
         if self.weights is not None:
-            check_weights(self.weights, samples * views)
+            self.weights = checked_weights(
+                self.weights,
+                samples * views,
+                self.scale.dtype,
+                z.device,
+                mean=self.reduction == "mean",
+                check_value=self.check_values,
+            )
         if self.batch.size > 1:
             facts = {
                 "loss": loss,
@@ -119,15 +133,15 @@ class Call:
                 "distributed": self.mode,
                 **facts,
             }
-        self.batch.agree(samples, facts, self.scale, views=views, extra=extra, lowest_id=lowest_id)
+        self.batch.handshake(samples, facts, self.scale, views=views, extra=extra)
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)
 
-    def contrast(self, x: Tensor, y: Tensor | None, **ids: Any) -> tuple[Tensor, Tensor]:
-        return self.batch.contrast(
-            x, y, self.scale, engine=self.engine, row_dtype=self.row_dtype, **ids
-        )
+    @property
+    def how(self) -> dict[str, Any]:
+        """Which engine computes the primitive, and of which rows."""
+        return {"engine": self.engine, "row_dtype": self.row_dtype, "unit": self.normalize}
 
     @property
     def by_anchor(self) -> bool:
@@ -148,6 +162,6 @@ class Call:
             return mean
         weights = torch.ones_like(loss) if weights is None else weights
         weight = weights.sum() if counted is None else (weights * counted).sum()
-        sums = self.batch.total(torch.stack([loss.sum(), weight.to(loss.dtype)]))
-        weighted: Tensor = sums[0] / sums[1].clamp(min=torch.finfo(loss.dtype).tiny)
+        total, weight = self.batch.total(torch.stack([loss.sum(), weight])).unbind()
+        weighted: Tensor = total / torch.where(weight == 0, 1.0, weight)
         return weighted

@@ -52,9 +52,18 @@ def stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[st
 
 
 def anchors(n: int, views: int, first: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each row its sample and its target, the next view; kept unless something traces."""
-    plain = type(like) is Tensor and not torch.compiler.is_compiling()
-    return (_kept if plain else _anchors)(n, views, first, like.device)
+    """Of each row its sample and its target, the next view; on the CPU kept unless one traces.
+
+    On an accelerator they belong to a stream, and what a captured graph makes is filled by its
+    replay only.
+    """
+    plain = type(like) is Tensor and like.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not plain:
+        return _anchors(n, views, first, like.device)
+    kept = _kept(n, views, first, like.device)
+    if type(kept[0]) is not Tensor:  # a mode (fake tensors) is on that the next call is not in
+        _kept.cache_clear()
+    return kept
 
 
 def _anchors(n: int, views: int, first: int, device: torch.device) -> tuple[Tensor, Tensor]:

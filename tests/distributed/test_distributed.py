@@ -36,20 +36,6 @@ SPLITS = {
 CASES = [(size, name) for size, splits in SPLITS.items() for name in splits]
 
 
-@pytest.fixture(scope="module")
-def worlds():
-    made = {}
-
-    def world(size):
-        if size not in made:
-            made[size] = Ranks(size)
-        return made[size]
-
-    yield world
-    for ranks in made.values():
-        ranks.close()
-
-
 # --- value and gradient ---------------------------------------------------------------------------
 
 
@@ -244,7 +230,7 @@ MUTATIONS = {
         ring._Tour, "parts", lambda tour, hop: (slice(None), slice(None))
     ),
     "ids that are unique over all ranks": lambda: setattr(
-        batch.Shared, "first", property(lambda self: 0, lambda self, value: None)
+        batch.GlobalBatch, "first", property(lambda self: 0, lambda self, value: None)
     ),
 }
 
@@ -288,8 +274,8 @@ def mutated_step(mutation, mode, counts, order):
     finally:
         for holder, name, value in kept:
             setattr(holder, name, value)
-        if "first" in batch.Shared.__dict__:
-            del batch.Shared.first
+        if "first" in batch.GlobalBatch.__dict__:
+            del batch.GlobalBatch.first
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

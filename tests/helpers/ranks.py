@@ -35,7 +35,13 @@ def _serve(pipe: Any, rank: int, size: int, port: int) -> None:
 
 
 class Ranks:
-    """``size`` processes; calling it runs a function on each of them at the same time."""
+    """``size`` processes; calling it runs a function on each of them at the same time.
+
+    Ranks that failed may be left in the middle of different messages: ``failed`` says so, and a
+    test that goes on needs new ones.
+    """
+
+    failed = False
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -57,6 +63,7 @@ class Ranks:
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         outcomes = self.outcomes(function, *arguments)
+        self.failed = not all(well for well, _ in outcomes)
         failed = [f"rank {r}: {what}" for r, (well, what) in enumerate(outcomes) if not well]
         assert not failed, "\n".join(failed)
         return [what for _, what in outcomes]
@@ -66,4 +73,26 @@ class Ranks:
             pipe.send(None)
         for process in self._processes:
             process.join(10)
+        self.kill()
+
+    def kill(self) -> None:
+        for process in self._processes:
             process.kill()
+
+
+class Worlds:
+    """``Ranks`` by their number, started once and replaced where they failed."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Ranks] = {}
+
+    def __call__(self, size: int) -> Ranks:
+        if size in self._made and self._made[size].failed:
+            self._made.pop(size).kill()
+        if size not in self._made:
+            self._made[size] = Ranks(size)
+        return self._made[size]
+
+    def close(self) -> None:
+        for ranks in self._made.values():
+            ranks.close()

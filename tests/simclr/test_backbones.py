@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from ntxent.simclr import ModelConfig
-from ntxent.simclr.backbones import build_encoder
-from ntxent.simclr.model import ProjectionHead
+from ntxent.simclr.model.encoder import ProjectionHead, build_encoder
 
 
 class Flat(nn.Module):
@@ -46,7 +45,7 @@ def test_large_images_and_a_request_keep_the_imagenet_stem():
         ("resnet10t", {}, (1, 32, 32), 512),
         ("vit_tiny_patch16_224", {"depth": 1}, (3, 64, 48), 192),
         ("convnext_atto", {}, (3, 64, 64), 320),
-        ("test_simclr_backbones:Flat", {}, (3, 4, 5), 60),
+        (f"{__name__}:Flat", {}, (3, 4, 5), 60),
     ],
 )
 def test_any_encoder_fits_its_images(name, arguments, shape, features):
@@ -70,7 +69,7 @@ def test_any_encoder_fits_its_images(name, arguments, shape, features):
         (ModelConfig(encoder="nowhere:Net"), "No module named 'nowhere'"),
         (ModelConfig(encoder="builtins:dict"), "gives dict, expected a torch.nn.Module"),
         (
-            ModelConfig(encoder="test_simclr_backbones:Flat", arguments={"keep": 4}),
+            ModelConfig(encoder=f"{__name__}:Flat", arguments={"keep": 4}),
             r"gives \(2, 3, 32, 32\) for 2 images, expected one vector",
         ),
         (ModelConfig(encoder="torch.nn:Linear"), "model.arguments: torch.nn:Linear: .*in_features"),

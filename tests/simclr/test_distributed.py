@@ -17,9 +17,9 @@ import torch
 from torch import distributed, nn
 
 from ntxent.cli import main
-from ntxent.simclr.batchnorm import SynchronisedBatchNorm, synchronise
-from ntxent.simclr.order import ShuffledBatches, share_of
-from ntxent.simclr.recording import moments
+from ntxent.simclr.data.loader import ShuffledBatches, local_batch_size
+from ntxent.simclr.model.batchnorm import SynchronisedBatchNorm, convert_sync_batchnorm
+from ntxent.simclr.train.recorder import recorded_steps
 
 pytestmark = pytest.mark.skipif(
     not distributed.is_available() or sys.platform == "win32", reason="needs gloo"
@@ -72,7 +72,7 @@ def synchronised_part(rank, folder, dtype):
     rows = slice(0, SIZES[0]) if rank == 0 else slice(SIZES[0], None)
     images, weights = batches(dtype)
     model = network().to(dtype)
-    synchronise(model, "cpu")
+    convert_sync_batchnorm(model, "cpu")
     part = trained(model, [batch[rows] for batch in images], weights[rows])
     torch.save(part, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
@@ -125,7 +125,7 @@ def test_synchronising_keeps_names_weights_and_mode():
     before = model.state_dict()
     images = batches(torch.float32)[0][0]
     expected = model(images)
-    synchronise(model, "cpu")
+    convert_sync_batchnorm(model, "cpu")
     assert sum(isinstance(module, SynchronisedBatchNorm) for module in model) == 3
     assert list(model.state_dict()) == list(before)
     # Alone, and in evaluation mode, it is plain batch normalisation.
@@ -138,7 +138,7 @@ def test_a_normalisation_that_does_more_is_refused():
         pass
 
     with pytest.raises(ValueError, match="sync_batchnorm: found a NormAct, expected plain"):
-        synchronise(nn.Sequential(nn.Sequential(NormAct(3))), "cpu")
+        convert_sync_batchnorm(nn.Sequential(nn.Sequential(NormAct(3))), "cpu")
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -159,7 +159,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(size, world, near):
     with pytest.raises(
         ValueError, match=f"batch_size: received {size}, .*{world} processes.*{near}"
     ):
-        share_of(size, world)
+        local_batch_size(size, world)
 
 
 OPTIONS = (
@@ -225,7 +225,7 @@ def test_torchrun_has_the_curve_of_one_process_even_when_stopped_and_resumed(tmp
     # What is recorded is the batch of both processes, written by one.
     with (run / "report" / "measures.csv").open(newline="") as file:
         recorded = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
-    assert [step for step, _ in recorded] == moments(10)
+    assert [step for step, _ in recorded] == recorded_steps(10)
     for step, value in recorded:
         assert value == pytest.approx(losses(run)[step], rel=1e-5)
     histograms = json.loads((run / "report" / "similarities.json").read_text())

@@ -5,8 +5,8 @@ from torch import nn
 
 from ntxent.simclr import EvaluationConfig
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.evaluate import Evaluation
-from ntxent.simclr.features import describe
+from ntxent.simclr.evaluation.features import extract_features
+from ntxent.simclr.evaluation.probes import Probes
 
 LABELS = np.repeat(np.arange(4), 10)
 CONFIG = EvaluationConfig(labels_per_class=(1, 3), draws=4, neighbors=3)
@@ -18,7 +18,7 @@ def separable(generator):
 
 def test_separable_features_score_one():
     generator = np.random.default_rng(0)
-    scores = Evaluation(LABELS, LABELS, CONFIG)(separable(generator), separable(generator))
+    scores = Probes(LABELS, LABELS, CONFIG)(separable(generator), separable(generator))
     assert list(scores) == ["linear_1", "linear_3", "linear_all", "knn"]
     assert {score.mean for score in scores.values()} == {1.0}
     assert scores["linear_1"].sd == 0
@@ -28,16 +28,16 @@ def test_separable_features_score_one():
 def test_features_without_information_score_at_chance():
     labels = np.tile(np.arange(4), 250)
     noise = np.random.default_rng(0).normal(size=(2, len(labels), 8))
-    scores = Evaluation(labels, labels, CONFIG)(*noise)
+    scores = Probes(labels, labels, CONFIG)(*noise)
     # 1000 images: the standard error of an accuracy of 1/4 is 0.014
     assert all(abs(score.mean - 0.25) < 0.05 for score in scores.values())
 
 
 def test_every_representation_meets_the_same_labelled_images():
-    evaluation = Evaluation(LABELS, LABELS, CONFIG)
+    evaluation = Probes(LABELS, LABELS, CONFIG)
     features = np.random.default_rng(0).normal(size=(2, len(LABELS), 8))
     assert evaluation(*features) == evaluation(*features)
-    again = Evaluation(LABELS, LABELS, CONFIG)
+    again = Probes(LABELS, LABELS, CONFIG)
     for measure, draws in evaluation.draws.items():
         count = int(measure.removeprefix("linear_"))
         assert len(draws) == 4
@@ -57,12 +57,12 @@ def test_every_representation_meets_the_same_labelled_images():
 )
 def test_more_labels_than_images_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        Evaluation(LABELS, LABELS, config)
+        Probes(LABELS, LABELS, config)
 
 
 def test_describe_uses_running_statistics():
     encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)).train()
     images = MemoryImages(torch.rand(6, 1, 2, 2))
-    features = describe(encoder, images, images.shape)
+    features = extract_features(encoder, images, images.shape)
     np.testing.assert_allclose(features, images.pixels.flatten(1), rtol=1e-4)
     assert encoder.training  # as it was

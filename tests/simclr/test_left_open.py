@@ -7,32 +7,38 @@ import yaml
 
 from ntxent.cli import main
 from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
-from ntxent.simclr.left_open import CHOSEN, changed, choose, largest_size, told
+from ntxent.simclr.train.defaults import (
+    DEVICE_DEPENDENT,
+    describe_defaults,
+    device_defaults,
+    largest_size,
+    with_options,
+)
 from pictures import make_tree
 
 PHOTO, DIGIT = (3, 64, 64), (1, 8, 8)
 
 
 def test_the_defaults_stay_where_they_can_be_afforded():
-    assert choose(TrainConfig(), CHOSEN, "cuda", 378, PHOTO) == {}
-    assert choose(TrainConfig(), CHOSEN, "cpu", 1347, DIGIT) == {}
-    assert largest_size("cuda", TrainConfig(), CHOSEN) == 96
+    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cuda", 378, PHOTO) == {}
+    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 1347, DIGIT) == {}
+    assert largest_size("cuda", TrainConfig(), DEVICE_DEPENDENT) == 96
 
 
 def test_without_a_gpu_a_run_is_small_and_short():
-    chosen = choose(TrainConfig(), CHOSEN, "cpu", 378, PHOTO)
+    chosen = device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 378, PHOTO)
     assert chosen == {"batch_size": 64, "epochs": 39, "model.stem": "imagenet"}
-    assert choose(TrainConfig(), CHOSEN, "cpu", 50_000, PHOTO)["epochs"] == 1
-    assert choose(TrainConfig(), CHOSEN, "cpu", 100, PHOTO)["epochs"] == 60
-    assert largest_size("cpu", TrainConfig(), CHOSEN) == 64
+    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 50_000, PHOTO)["epochs"] == 1
+    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 100, PHOTO)["epochs"] == 60
+    assert largest_size("cpu", TrainConfig(), DEVICE_DEPENDENT) == 64
 
 
 def test_what_was_given_is_left_alone():
-    assert choose(TrainConfig(), (), "cpu", 100, PHOTO) == {}
-    assert choose(TrainConfig(), ("epochs",), "cpu", 378, PHOTO) == {"epochs": 39}
+    assert device_defaults(TrainConfig(), (), "cpu", 100, PHOTO) == {}
+    assert device_defaults(TrainConfig(), ("epochs",), "cpu", 378, PHOTO) == {"epochs": 39}
     assert largest_size("cpu", TrainConfig(), ("epochs",)) == 96
     wide = TrainConfig(augmentation=AugmentationConfig(view_size=80))
-    assert largest_size("cpu", wide, CHOSEN) == 96
+    assert largest_size("cpu", wide, DEVICE_DEPENDENT) == 96
 
 
 @pytest.mark.parametrize(
@@ -41,19 +47,19 @@ def test_what_was_given_is_left_alone():
 )
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_batch_fits_the_images_and_is_shared_equally(images, processes, size, device):
-    chosen = choose(TrainConfig(), CHOSEN, device, images, PHOTO, processes)
+    chosen = device_defaults(TrainConfig(), DEVICE_DEPENDENT, device, images, PHOTO, processes)
     assert chosen["batch_size"] == size
 
 
 def test_choices_are_told_as_options_to_pass(tmp_path):
     config = TrainConfig(data=DataConfig(source=str(tmp_path)))
-    chosen = choose(config, CHOSEN, "cpu", 378, PHOTO)
-    line = told(config, chosen)
+    chosen = device_defaults(config, DEVICE_DEPENDENT, "cpu", 378, PHOTO)
+    line = describe_defaults(config, chosen)
     for option in ("--data.image_size 64", "--epochs 39", "--epochs 390", "no GPU"):
         assert option in line
-    assert changed(config, chosen).data == DataConfig(source=str(tmp_path), image_size=64)
-    assert told(config, {}) is None
-    assert "few images: --batch_size 4, not 256" in told(config, {"batch_size": 4})
+    assert with_options(config, chosen).data == DataConfig(source=str(tmp_path), image_size=64)
+    assert describe_defaults(config, {}) is None
+    assert "few images: --batch_size 4, not 256" in describe_defaults(config, {"batch_size": 4})
 
 
 ARGV = (
@@ -83,7 +89,7 @@ def test_a_run_keeps_its_choices_and_goes_on_with_them_on_any_machine(place, cap
     assert (kept["batch_size"], kept["data"]["image_size"], kept["epochs"]) == (4, 40, 3)
     assert kept["model"]["stem"] == "imagenet"
 
-    monkeypatch.setattr("ntxent.simclr.left_open.CPU_BATCH", 2)  # another machine
+    monkeypatch.setattr("ntxent.simclr.train.defaults.CPU_BATCH", 2)  # another machine
     for again in (argv, ["train", "--resume", str(place / "a")]):
         (place / "a" / "summary.json").unlink()
         assert main(again) == 0
@@ -95,7 +101,7 @@ def test_a_run_keeps_its_choices_and_goes_on_with_them_on_any_machine(place, cap
 
 def test_a_short_run_says_how_to_make_it_longer(place, capsys, monkeypatch):
     argv = [*arguments(place, "b"), "--batch_size=8", "--data.image_size=20"]
-    monkeypatch.setattr("ntxent.simclr.left_open.CPU_IMAGES", 18)
+    monkeypatch.setattr("ntxent.simclr.train.defaults.CPU_IMAGES", 18)
     assert main(argv) == 0
     assert "--name longer --epochs 20" in capsys.readouterr().out
     summary = json.loads((place / "b" / "summary.json").read_text())

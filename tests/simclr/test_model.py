@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ntxent.simclr import AugmentationConfig, ModelConfig
-from ntxent.simclr.augmentation import TwoViews
-from ntxent.simclr.model import DigitsEncoder, ProjectionHead
-from ntxent.simclr.schedules import warmup_cosine
+from ntxent.simclr.model.encoder import DigitsEncoder, ProjectionHead
+from ntxent.simclr.model.optimizer import warmup_cosine
+from ntxent.simclr.model.views import TwoViews
 
 IMAGES = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 STILL = AugmentationConfig(

@@ -7,8 +7,13 @@ import torch
 from torch import nn
 
 from ntxent.simclr.config import OptimizerConfig
-from ntxent.simclr.optimizers import LARS, make_optimizer, parameter_groups, peak_lr
-from ntxent.simclr.schedules import warmup_cosine
+from ntxent.simclr.model.optimizer import (
+    LARS,
+    make_optimizer,
+    parameter_groups,
+    peak_lr,
+    warmup_cosine,
+)
 
 
 def model():

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from ntxent.cli import main
 from ntxent.simclr import EvaluationConfig, ModelConfig, OptimizerConfig, TrainConfig
-from ntxent.simclr.module import SimCLR
-from ntxent.simclr.stored import kept_config
-from ntxent.simclr.trained_run import TrainedRun
-from ntxent.simclr.training import train
+from ntxent.simclr.model.module import SimCLR
+from ntxent.simclr.run.config_file import read_config
+from ntxent.simclr.run.trained import TrainedRun
+from ntxent.simclr.train.train import train
 
 CONFIG = TrainConfig(
     epochs=1,
@@ -143,7 +143,7 @@ def test_loggers_of_the_configuration_get_every_step(tmp_path, monkeypatch):
         logger("CSVLogger", save_dir=str(tmp_path / "csv")),
     )
     run = trained(tmp_path, loggers=loggers)
-    assert kept_config(run).loggers == loggers
+    assert read_config(run).loggers == loggers
     client = mlflow.MlflowClient(uri)
     (experiment,) = (e for e in client.search_experiments() if e.name == "digits")
     (kept,) = client.search_runs([experiment.experiment_id])
@@ -223,4 +223,4 @@ def test_a_compiled_encoder_has_the_curve_of_the_other(tmp_path, plain):
     assert {name: value.shape for name, value in found.items()} == {
         name: value.shape for name, value in load_file(plain.encoder).items()
     }
-    assert kept_config(run).compile
+    assert read_config(run).compile

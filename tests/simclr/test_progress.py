@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ntxent.simclr import progress
-from ntxent.simclr.progress import Forecast, LiveHealth
+from ntxent.simclr.train import progress
+from ntxent.simclr.train.progress import Forecast, LiveHealth
 
 METRICS = dict.fromkeys(("loss", "floor", "chance", "position", "positive_similarity"), 1.0)
 

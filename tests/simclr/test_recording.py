@@ -13,10 +13,17 @@ from torch.nn.functional import normalize
 from ntxent import bounds, measures
 from ntxent.reference import dense_nt_xent_loss
 from ntxent.simclr import EvaluationConfig, ModelConfig, TrainConfig
-from ntxent.simclr import training as training_module
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.recording import PAIRS, Recorder, _measure, _pixels, moments, record_samples
-from ntxent.simclr.training import train
+from ntxent.simclr.train import train as training_module
+from ntxent.simclr.train.recorder import (
+    PAIRS,
+    Recorder,
+    _measure,
+    _pixels,
+    record_samples,
+    recorded_steps,
+)
+from ntxent.simclr.train.train import train
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def rows(path):
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 16, 17, 300, 10**6])
 def test_moments_begin_and_end_with_the_run(steps):
-    chosen = moments(steps)
+    chosen = recorded_steps(steps)
     assert chosen[0] == 0
     assert chosen[-1] == steps - 1
     assert len(chosen) == len(set(chosen)) <= 16
@@ -53,7 +60,7 @@ def test_moments_begin_and_end_with_the_run(steps):
 def test_measures_are_those_of_the_step_that_was_logged(folder):
     logged = {row["step"]: row for row in rows(folder.parent / "metrics.csv")}
     found = rows(folder / "measures.csv")
-    assert [row["step"] for row in found] == moments(10)
+    assert [row["step"] for row in found] == recorded_steps(10)
     for row in found:
         step = logged[row["step"]]
         assert row["loss"] == pytest.approx(step["loss"], rel=1e-5)
@@ -79,7 +86,7 @@ def test_the_gradient_is_that_of_the_dense_loss():
 
 def test_histograms_are_of_the_first_a_middle_and_the_last_step(folder):
     kept = json.loads((folder / "similarities.json").read_text())
-    steps = moments(10)
+    steps = recorded_steps(10)
     assert [histogram["step"] for histogram in kept][::2] == [steps[0], steps[-1]]
     assert len(kept) == 3
     for histogram in kept:
@@ -114,7 +121,7 @@ def test_chunks_of_the_gradient_cache_are_recorded_as_one_batch(config):
     run, _ = train(replace(config, name="chunks", epochs=1, gradcache=48))
     logged = {row["step"]: row for row in rows(run.metrics)}
     found = rows(run.recording / "measures.csv")
-    assert [row["step"] for row in found] == moments(5)
+    assert [row["step"] for row in found] == recorded_steps(5)
     for row in found:
         # batch normalisation sees a chunk in each of the two passes, the same one
         assert row["loss"] == pytest.approx(logged[row["step"]]["loss"], rel=1e-5)

@@ -22,15 +22,15 @@ from safetensors.torch import load_file
 from ntxent.cli import main
 from ntxent.monitor import HealthMonitor
 from ntxent.simclr import EvaluationConfig, ModelConfig, OptimizerConfig, TrainConfig
-from ntxent.simclr.lock import locked
-from ntxent.simclr.metrics_file import MetricsFile
-from ntxent.simclr.module import SimCLR
-from ntxent.simclr.order import ResumableLoader, ShuffledBatches
-from ntxent.simclr.randomness import random_states, set_random_states
-from ntxent.simclr.run_folder import RunFolder
-from ntxent.simclr.stopping import Terminated
-from ntxent.simclr.stored import keep_config, kept_config
-from ntxent.simclr.training import train
+from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
+from ntxent.simclr.model.module import SimCLR
+from ntxent.simclr.run.config_file import read_config, write_config
+from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.run.lock import locked
+from ntxent.simclr.train.metrics_file import MetricsFile
+from ntxent.simclr.train.rng import rng_states, set_rng_states
+from ntxent.simclr.train.signals import Terminated
+from ntxent.simclr.train.train import train
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
@@ -146,7 +146,7 @@ def test_what_watches_a_run_continues_with_it(tmp_path, whole):
 def test_a_run_without_a_checkpoint_starts_again(tmp_path, whole):
     run = RunFolder(tmp_path / "a")
     run.path.mkdir()
-    keep_config(replace(CONFIG, name="a", folder=str(tmp_path)), run)
+    write_config(replace(CONFIG, name="a", folder=str(tmp_path)), run)
     run.metrics.write_text("left,over\n")
     assert main(["train", "--resume", str(run.path)]) == 0
     assert_same(run, whole[0])
@@ -173,7 +173,7 @@ def test_tensorboard_has_every_step_once_resumed(tmp_path, whole):
 def test_three_kills():
     """The same command with --kills 20 is what the documentation reports."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kills", "--kills", "3"],
+        [sys.executable, "-m", "benchmarks.claims.kills", "--kills", "3"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -286,7 +286,7 @@ def test_a_read_only_folder_is_one_line(tmp_path, capsys):
     folder = tmp_path / "runs"
     folder.mkdir()
     (folder / "old").mkdir()
-    keep_config(replace(CONFIG, name="old", folder=str(folder)), RunFolder(folder / "old"))
+    write_config(replace(CONFIG, name="old", folder=str(folder)), RunFolder(folder / "old"))
     before = sorted(folder.rglob("*"))
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
@@ -305,7 +305,7 @@ def test_a_read_only_folder_is_one_line(tmp_path, capsys):
 HOLD = """
 import sys, time
 from pathlib import Path
-from ntxent.simclr.lock import locked
+from ntxent.simclr.run.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -318,7 +318,7 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(tmp_path, capsys, wh
     )
     assert holder.stdout.readline() == "held\n"
     run = RunFolder(tmp_path)
-    keep_config(replace(CONFIG, name=tmp_path.name, folder=str(tmp_path.parent)), run)
+    write_config(replace(CONFIG, name=tmp_path.name, folder=str(tmp_path.parent)), run)
     try:
         assert main(["train", "--resume", str(tmp_path)]) == 2
         err = capsys.readouterr().err
@@ -404,7 +404,7 @@ def test_other_data_is_refused():
     order = ShuffledBatches(10, 2)
     state = ResumableLoader(dataset, order, batch_sampler=order).state_dict()
     order = ShuffledBatches(9, 2)
-    with pytest.raises(ValueError, match="data: the run has learnt from 10 images, now there are"):
+    with pytest.raises(ValueError, match="data: received 9 images, expected the 10 that the run"):
         ResumableLoader(dataset[:9], order, batch_sampler=order).load_state_dict(state)
 
 
@@ -437,9 +437,9 @@ def test_the_order_continues_in_the_middle_of_an_epoch(workers, taken):
 
 
 def test_random_states_return():
-    states = random_states()
+    states = rng_states()
     first = random.random(), np.random.rand(), float(torch.rand(()))
-    set_random_states(states)
+    set_rng_states(states)
     assert (random.random(), np.random.rand(), float(torch.rand(()))) == first
 
 
@@ -469,12 +469,12 @@ def test_a_kept_configuration_is_read_again(tmp_path):
         optimizer=OptimizerConfig(name="lars", exclude_vectors=False, clip_norm=1.0),
         loggers=({"class_path": "lightning.pytorch.loggers.CSVLogger"},),
     )
-    keep_config(config, RunFolder(tmp_path))
-    assert kept_config(RunFolder(tmp_path)) == config
+    write_config(config, RunFolder(tmp_path))
+    assert read_config(RunFolder(tmp_path)) == config
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     del values["precision"]  # a run of an earlier version
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    assert kept_config(RunFolder(tmp_path)) == config
+    assert read_config(RunFolder(tmp_path)) == config
 
 
 def test_seconds_add_up_over_sessions(tmp_path):

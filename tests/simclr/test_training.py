@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from ntxent import bounds
+from ntxent.files import atomic
 from ntxent.simclr import (
     AugmentationConfig,
     DataConfig,
@@ -20,10 +21,10 @@ from ntxent.simclr import (
     TrainConfig,
 )
 from ntxent.simclr.data import MemoryImages
-from ntxent.simclr.features import describe
-from ntxent.simclr.model import DigitsEncoder
-from ntxent.simclr.run_folder import RunFolder, atomic
-from ntxent.simclr.training import train
+from ntxent.simclr.evaluation.features import extract_features
+from ntxent.simclr.model.encoder import DigitsEncoder
+from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.train.train import train
 
 FILES = {
     *("config.yaml", "data.json", "metrics.csv", "checkpoint.ckpt", "encoder.safetensors"),
@@ -115,7 +116,7 @@ def test_encoder_and_checkpoint_hold_the_trained_weights(run, config):
     encoder = DigitsEncoder(config.model)
     encoder.load_state_dict(load_file(run.encoder))
     image = MemoryImages(torch.zeros(1, 1, 8, 8))
-    assert describe(encoder, image, image.shape).shape == (1, 32)
+    assert extract_features(encoder, image, image.shape).shape == (1, 32)
     checkpoint = torch.load(run.checkpoint, weights_only=True)["state_dict"]
     for name, weight in encoder.state_dict().items():
         torch.testing.assert_close(checkpoint[f"encoder.{name}"], weight, rtol=0, atol=0)

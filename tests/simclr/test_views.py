@@ -16,8 +16,7 @@ from kornia.augmentation import (
 )
 
 from ntxent.simclr import AugmentationConfig
-from ntxent.simclr.augmentation import TwoViews
-from ntxent.simclr.recipes import build_recipe
+from ntxent.simclr.model.views import TwoViews, build_recipe
 
 COLOUR = torch.rand(12, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 SIMCLR = AugmentationConfig(recipe="simclr")

@@ -44,11 +44,13 @@ def run(options: Any) -> int:
 
     from ntxent.analysis import analyze
     from ntxent.commands._embedding_files import read_embeddings
-    from ntxent.commands._processes import processes
+    from ntxent.distributed import join
+    from ntxent.simclr.train.processes import torchrun_group
 
     files = (options.views1, options.views2)
-    with processes() as ranks:
-        first = ranks.rank == 0
+    with torchrun_group("cpu") as processes:
+        first = processes.is_rank_zero
+        ranks = join("auto", None)
         z1, z2 = (read_embeddings(file) for file in files)
         with _progress(shown=first and not options.json) as on_progress:
             report = analyze(

@@ -17,9 +17,12 @@ from typing_extensions import Self
 from ntxent import primitive
 from ntxent.distributed.gather import GatherContrast
 from ntxent.distributed.group import Group, announce
+from ntxent.distributed.job import Job
 from ntxent.distributed.ring import RingContrast
+from ntxent.engines import accumulation_dtype
+from ntxent.unit_rows import unit_rows
 
-__all__ = ["Alone", "Mode", "Shared", "join"]
+__all__ = ["GlobalBatch", "LocalBatch", "Mode", "join"]
 
 Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
@@ -37,7 +40,7 @@ _log = logging.getLogger("ntxent")
 _said: set[str] = set()
 
 
-class Alone:
+class LocalBatch:
     """A batch of this process only."""
 
     rank, size = 0, 1
@@ -59,9 +62,10 @@ class Alone:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass
+        if isinstance(error, RuntimeError) and "vmap" in str(error):
+            raise RuntimeError(primitive.NO_VMAP) from error
 
-    def agree(
+    def handshake(
         self,
         samples: int,
         facts: Mapping[str, Fact],
@@ -86,32 +90,9 @@ class Alone:
         """
         self.samples, self.extra, self.lowest_id = samples, extra, lowest_id
 
-    def contrast(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor,
-        both_ways: bool = False,
-        engine: str,
-        row_dtype: torch.dtype | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows
-        of this one. ``both_ways`` says that it has entries for ``y``, if only there are rows.
-        """
-        return primitive.contrast(
-            x,
-            y,
-            scale,
-            x_ids=x_ids,
-            y_ids=y_ids,
-            target=target,
-            engine=engine,
-            row_dtype=row_dtype,
-        )
+    contrast = staticmethod(primitive.contrast)
+    """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows of
+    this one."""
 
     def total(self, part: Tensor) -> Tensor:
         """The sum over the ranks, differentiable."""
@@ -125,21 +106,21 @@ class Alone:
         """``value``, equal on all ranks, with an equal gradient on all: that of the loss."""
         return value
 
-    def everyone(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks, without gradient; each has ``views`` for each of its samples."""
         return rows
 
-    def from_first(self, *buffers: Tensor) -> None:
+    def broadcast(self, *buffers: Tensor) -> None:
         """Overwrite the buffers by those of the first rank."""
 
 
-class Shared(Alone):
+class GlobalBatch(LocalBatch):
     """A batch of which every rank of a process group holds a part."""
 
     def __init__(self, group: Group, mode: Mode) -> None:
         self.group, self.mode = group, mode
         self.rank, self.size = group.rank, group.size
-        self._heard = False
+        self._sent = False
 
     def __exit__(
         self,
@@ -147,11 +128,11 @@ class Shared(Alone):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, Exception) and not self._heard:
+        if isinstance(error, Exception) and not self._sent:
             # The others wait for this rank's message, and would until a timeout.
             self.group.all_gather(_message(self.group.device(), refused=1))
 
-    def agree(
+    def handshake(
         self,
         samples: int,
         facts: Mapping[str, Fact],
@@ -165,7 +146,7 @@ class Shared(Alone):
         device = self.group.device()
         message = _message(device, 0, samples, extra, lowest_id, *map(_code, facts.values()))
         message[-1] = scale.detach().double().view(torch.int64).to(device)
-        self._heard = True
+        self._sent = True
         heard = torch.stack(self.group.all_gather(message)).tolist()  # one wait for the device
         self._check(heard, facts)
         _, counts, extras, lowest, *_ = zip(*heard, strict=True)
@@ -196,27 +177,41 @@ class Shared(Alone):
                     f"{theirs}, expected the same on all {self.size} ranks"
                 )
 
-    def contrast(
+    @torch.compiler.disable
+    def contrast(  # messages between processes are no part of a graph
         self,
         x: Tensor,
         y: Tensor | None,
         scale: Tensor,
         *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor,
+        x_norm: Tensor | None = None,
+        y_norm: Tensor | None = None,
         both_ways: bool = False,
-        engine: str,
+        unit: bool = False,
+        engine: str = "auto",
         row_dtype: torch.dtype | None = None,
+        **labels: Any,
     ) -> tuple[Tensor, Tensor]:
+        unit_dtype = row_dtype or accumulation_dtype(x.dtype)
+        if x_norm is not None:
+            x = unit_rows(x, x_norm, unit_dtype)
+        if y is not None and y_norm is not None:
+            y = unit_rows(y, y_norm, unit_dtype)
         y_rows = self._x_rows if y is None else self._y_rows
         ring = self._takes_ring(x, y is None or both_ways, sum(y_rows))
-        counts = (both_ways, self.group, self._x_rows, y_rows)
-        if torch.compiler.is_compiling():
-            torch._dynamo.graph_break()  # messages between processes are no part of a graph
-        function = RingContrast if ring else GatherContrast
-        how = (*counts, engine, row_dtype)
-        nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *how)
+        job = Job(
+            x_ids=labels["x_ids"],
+            y_ids=labels.get("y_ids"),
+            target=labels.get("target"),
+            both_ways=both_ways,
+            unit=unit,
+            group=self.group,
+            x_counts=self._x_rows,
+            y_counts=y_rows,
+            engine=engine,
+            row_dtype=row_dtype,
+        )
+        nll, logit = (RingContrast if ring else GatherContrast).apply(x, y, scale, job)
         return nll, logit
 
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:
@@ -249,15 +244,15 @@ class Shared(Alone):
         same: Tensor = _Replicated.apply(value, self.group)
         return same
 
-    def everyone(self, rows: Tensor) -> Tensor:
+    def all_gather(self, rows: Tensor) -> Tensor:
         return self.group.all_gather_rows(rows.detach(), self._x_rows)
 
-    def from_first(self, *buffers: Tensor) -> None:
+    def broadcast(self, *buffers: Tensor) -> None:
         for buffer in buffers:
             self.group.broadcast(buffer)
 
 
-def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
+def join(mode: Mode, process_group: dist.ProcessGroup | None) -> LocalBatch:
     """The batch of a loss: shared by the ranks of the group (the default group where None), or of
     this process alone where there is no group of several, or ``mode`` is ``"local"``.
 
@@ -268,7 +263,7 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
         known = ", ".join(map(repr, MODES))
         raise ValueError(f"distributed: received {mode!r}, expected one of {known}")
     if mode == "local" or not (dist.is_available() and dist.is_initialized()):
-        return Alone()
+        return LocalBatch()
     handle: Any = dist.group.WORLD if process_group is None else process_group
     if dist.get_rank(handle) < 0:
         raise ValueError(
@@ -276,9 +271,9 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Alone:
             "of this process; let only its members call the loss"
         )
     if dist.get_world_size(handle) == 1:
-        return Alone()
+        return LocalBatch()
     announce()
-    return Shared(Group(handle), mode)
+    return GlobalBatch(Group(handle), mode)
 
 
 # --- the message that the ranks exchange before anything else -------------------------------------

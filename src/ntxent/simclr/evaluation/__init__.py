@@ -1,0 +1,1 @@
+"""How good the features of an encoder are: probes, fine-tuning, and measures without labels."""
