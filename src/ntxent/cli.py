@@ -11,6 +11,8 @@ finite, is printed in the same way, with status 1. Any other exception is a defe
 traceback.
 """
 
+import argparse
+import ast
 import os
 import re
 import sys
@@ -19,11 +21,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
 from io import TextIOWrapper
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ntxent import __version__
-from ntxent.simclr.train.signals import Terminated
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -34,6 +36,9 @@ COMMANDS = (
     *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
     *("report", "explore", "diagnose", "analyze", "bounds", "engines"),
 )
+# These answer on the plain install, without PyTorch and at once.
+CORE = ("diagnose", "bounds")
+DESCRIPTION = "The NT-Xent loss, exact, with proven limits that say what its value means."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,19 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal gets ? for τ, not a traceback
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        commands = {name: import_module(f"ntxent.commands.{name}") for name in COMMANDS}
-        parser = _parser(commands)
-        choice = parser.instantiate(parser.parse_args(argv))
-        run = commands[choice.command].run
-        extra = {}
-        if "given" in signature(run).parameters:
-            extra["given"] = parser.parse_args(argv, defaults=False)[choice.command]
-        status: int = run(choice[choice.command], **extra)
+        name = _command(words)
+        status = (_run_core if name in CORE else _run)(name, words[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; Python would complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as stop:
         return _stop(130, str(stop) or "interrupted")
-    except Terminated as stop:
-        return _stop(143, stop.message)
     except FloatingPointError as error:
         return _stop(1, f"error: {error}")
     except ModuleNotFoundError as error:
@@ -67,6 +70,61 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stop(2, f'{missing} is not installed; run: pip install "ntxent[train]"')
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         return _stop(2, f"error: {error}")
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, whose mistakes are raised like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.match(r"argument (?:\S+/)?--(\S+): invalid (\w+) value: (.*)", message)
+        if wrong is not None:
+            name, kind, value = wrong.groups()
+            message = f"{name.replace('-', '_')}: expected {kind}, received {value}"
+        raise ValueError(message)
+
+
+def _command(words: list[str]) -> str:
+    """The command that a line begins with; help and version end here."""
+    if words and words[0] in COMMANDS:
+        return words[0]
+    parser = _Parser(prog="ntxent", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    for name in COMMANDS:
+        commands.add_parser(name, help=_summary(name), add_help=False)
+    parser.parse_args([word for word in words[:1] if word])
+    raise ValueError(f"expected one of {{{','.join(COMMANDS)}}}; ntxent --help says what they do")
+
+
+def _summary(name: str) -> str:
+    """The first line of a command's docstring, for which nothing is imported."""
+    source = Path(__file__).with_name("commands") / f"{name}.py"
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def _run_core(name: str, words: list[str]) -> int:
+    command = import_module(f"ntxent.commands.{name}")
+    parser = _Parser(prog=f"ntxent {name}", description=_summary(name), allow_abbrev=False)
+    command.add_arguments(parser)
+    status: int = command.run(parser.parse_args(words))
+    return status
+
+
+def _run(name: str, words: list[str]) -> int:
+    from ntxent.simclr.train.signals import Terminated
+
+    command = import_module(f"ntxent.commands.{name}")
+    parser = _parser(name, command)
+    try:
+        choice = parser.instantiate(parser.parse_args([name, *words]))
+        extra = {}
+        if "given" in signature(command.run).parameters:
+            extra["given"] = parser.parse_args([name, *words], defaults=False)[name]
+        status: int = command.run(choice[name], **extra)
+    except Terminated as stop:
+        return _stop(143, stop.message)
     return status
 
 
@@ -93,23 +151,17 @@ def _stop(status: int, message: str) -> int:
     return status
 
 
-def _parser(commands: dict[str, ModuleType]) -> "ArgumentParser":
+def _parser(name: str, command: ModuleType) -> "ArgumentParser":
     from jsonargparse import ArgumentParser, set_parsing_settings
 
     from ntxent.commands._parser import CommandParser
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     settings: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
-    parser = ArgumentParser(
-        prog="ntxent",
-        description="The NT-Xent loss, exact, with proven limits that say what its value means.",
-        version=__version__,
-        **settings,
-    )
+    parser = ArgumentParser(prog="ntxent", description=DESCRIPTION, **settings)
     subcommands = parser.add_subcommands(dest="command", title="commands")
-    for name, command in commands.items():
-        summary = (command.__doc__ or "").partition("\n")[0]
-        options = CommandParser(description=summary, **settings)
-        command.add_arguments(options)
-        subcommands.add_subcommand(name, options, help=summary)
+    summary = _summary(name)
+    options = CommandParser(description=summary, **settings)
+    command.add_arguments(options)
+    subcommands.add_subcommand(name, options, help=summary)
     return parser

@@ -106,7 +106,7 @@ def _show(report: Analysis) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from ntxent.commands.diagnose import STYLES
+    from ntxent.commands._diagnosis import STYLES
 
     judged = report.diagnosis
     console = Console(highlight=False, markup=False)

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jsonargparse import ArgumentParser
-
 from ntxent.bounds import Convention
 from ntxent.commands._convention import add_convention, given_convention
-from ntxent.diagnosis import Diagnosis, Trajectory
-from ntxent.diagnosis.diagnose import diagnose_in
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from ntxent.logs import JudgedLog
 
-STYLES = {
-    "impossible": "bold red",
-    "at_floor": "bold green",
-    "learning": "bold green",
-    "at_chance": "bold yellow",
-    "collapsed": "bold red",
-    "above_chance": "bold yellow",
-    "degenerate": "bold red",
-}
-CHART_ROWS = 9
-SHOWN = 8  # alternatives in the table
 
-
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "path",
         nargs="?",
@@ -69,6 +49,10 @@ def run(options: Any) -> int:
         raise ValueError("--column: it chooses a column of a log; give a path or leave it out")
     if options.report is not None:
         raise ValueError("--report: it is the page of a log; give a path, or try ntxent explore")
+    from ntxent.commands._diagnosis import diagnosis_lines
+    from ntxent.commands._text import write
+    from ntxent.diagnosis.value import diagnose_in
+
     given = given_convention(options)
     for name, flag in (("batch_size", "-n/--batch-size"), ("temperature", "-t/--temperature")):
         if name not in given:
@@ -82,7 +66,7 @@ def run(options: Any) -> int:
     if options.json:
         _print_json(found.to_dict())
     else:
-        _print(found.sentences, _verdict(found), _table(found), _alternatives(found))
+        write(diagnosis_lines(found))
     return 0
 
 
@@ -90,6 +74,8 @@ def _diagnose_log(options: Any) -> int:
     for name in ("positive_similarity", "negative_similarity"):
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: it is read from the log; use it with --loss")
+    from ntxent.commands._diagnosis import log_lines
+    from ntxent.commands._text import write
     from ntxent.logs import judge_log
 
     judged = judge_log(options.path, given_convention(options), options.column)
@@ -98,15 +84,7 @@ def _diagnose_log(options: Any) -> int:
     if options.json:
         _print_json(judged.trajectory.to_dict() | {"log": _source(judged)})
     else:
-        end = judged.trajectory.end
-        _print(
-            judged.trajectory.sentences,
-            *_notes(judged),
-            _Chart(judged.trajectory),
-            _verdict(end),
-            _table(end),
-            _alternatives(end),
-        )
+        write(log_lines(judged, judged.trajectory))
     if options.report is not None:
         from ntxent.report import write_report
 
@@ -118,14 +96,15 @@ def _diagnose_log(options: Any) -> int:
 
 
 def _source(judged: JudgedLog) -> dict[str, Any]:
-    log, settings = judged.log, judged.settings
+    log = judged.log
     return {
         "path": str(log.path),
         "column": log.column,
         "others": list(log.others),
         "skipped": log.skipped,
         "problems": list(log.problems),
-        "settings": None if settings.source is None else str(settings.source),
+        "notes": list(log.notes),
+        "settings": dict(judged.sources),
     }
 
 
@@ -136,128 +115,5 @@ def _loss(text: str) -> float:
         raise ValueError(f"--loss: received {text!r}, expected a number") from None
 
 
-def _notes(judged: JudgedLog) -> Iterator[str]:
-    log = judged.log
-    yield f"{log.path}: {len(log.loss.values)} values of {log.column!r}."
-    if log.others:
-        names = ", ".join(log.others[:5])
-        yield f"Other columns may be the loss: {names}; choose with --column."
-    if log.skipped:
-        yield f"{log.skipped} rows or cells could not be read:"
-        yield from (f"  {problem}" for problem in log.problems)
-        if log.skipped > len(log.problems):
-            yield f"  and {log.skipped - len(log.problems)} more"
-    if judged.settings.source is not None:
-        yield f"Settings from {judged.settings.source}."
-
-
 def _print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, indent=2, allow_nan=False))
-
-
-def _print(sentences: tuple[str, ...], *parts: RenderableType | None) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for part in parts:
-        if part is not None:
-            console.print(part)
-    for sentence in sentences:
-        console.print()
-        console.print(sentence)
-
-
-def _verdict(found: Diagnosis) -> RenderableType:
-    from rich.text import Text
-
-    position = "" if found.position is None else f"  position {found.position:.3f}"
-    verdict = found.verdict.replace("_", " ")
-    return Text.assemble("\n", (verdict, STYLES[found.verdict]), position, "\n")
-
-
-def _table(found: Diagnosis) -> RenderableType:
-    """The loss among its limits, from small to large, then what it certifies."""
-    from rich.table import Table
-
-    levels = {
-        "floor": found.floor,
-        "chance": found.chance,
-        "random embeddings": found.random,
-        "ceiling": found.ceiling,
-        "loss": found.loss,
-    }
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    meaning = {
-        "floor": "smallest possible",
-        "chance": "nothing told apart",
-        "random embeddings": f"about, d = {found.dim}",
-        "ceiling": "largest possible",
-        "loss": "",
-    }
-    known = {name: level for name, level in levels.items() if level is not None}
-    for name in sorted(known, key=lambda name: known[name]):
-        style = STYLES[found.verdict] if name == "loss" else None
-        table.add_row(name, f"{known[name]:.4f}", meaning[name], style=style)
-    if found.similarity_interval is not None:
-        low, high = found.similarity_interval
-        table.add_row("positive cosine", f"{low:.3f} to {high:.3f}", "mean, certified")
-    if found.top1_share:
-        table.add_row("positives on top", f"{found.top1_share:.1%}", "at least")
-    if found.gradient_bound is not None:
-        table.add_row("gradient", f"{found.gradient_bound:.4g}", "at most, summed norms")
-    return table
-
-
-def _alternatives(found: Diagnosis) -> RenderableType | None:
-    if not found.alternatives:
-        return None
-    from rich.padding import Padding
-    from rich.table import Table
-
-    table = Table("possible under", "verdict", box=None, padding=(0, 2, 0, 0))
-    table.add_column("position", justify="right")
-    for other in found.alternatives[:SHOWN]:
-        position = "—" if other.position is None else f"{other.position:.2f}"
-        table.add_row(other.convention, other.verdict.replace("_", " "), position)
-    if len(found.alternatives) > SHOWN:
-        table.add_row(f"and {len(found.alternatives) - SHOWN} more, with --json")
-    return Padding(table, (1, 0, 0, 0))
-
-
-class _Chart:
-    """The curve between its levels, as wide as the terminal."""
-
-    def __init__(self, run: Trajectory) -> None:
-        self.run = run
-
-    def __rich_console__(self, console: Console, options: Any) -> Iterator[RenderableType]:
-        from rich.text import Text
-
-        point, line = "•─" if options.encoding.startswith("utf") else "*-"
-        levels = {"floor": self.run.end.floor, "chance": self.run.end.chance}
-        labels = {name: f" {name} {level:.3f}" for name, level in levels.items()}
-        width = max(10, options.max_width - max(map(len, labels.values())))
-        steps, losses = self.run.curve
-        columns = [
-            float(np.median(part)) for part in np.array_split(losses, min(width, len(losses)))
-        ]
-        bottom, top = (pick(*levels.values(), *columns) for pick in (min, max))
-
-        def row(value: float) -> int:
-            return round((CHART_ROWS - 1) * (top - value) / (top - bottom or 1))
-
-        canvas = [[" "] * width for _ in range(CHART_ROWS)]
-        ends = [""] * CHART_ROWS
-        for name, level in levels.items():
-            canvas[row(level)] = [line] * width
-            ends[row(level)] = labels[name]
-        for column in range(width):
-            canvas[row(columns[column * len(columns) // width])][column] = point
-        yield Text()
-        for cells, end in zip(canvas, ends, strict=True):
-            yield Text("".join(cells) + end, no_wrap=True)
-        first, last = f"step {steps[0]:g}", f"{self.run.last_step:g}"
-        yield Text(first + last.rjust(width - len(first)))

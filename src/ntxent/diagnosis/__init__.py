@@ -11,9 +11,9 @@ A value that the stated convention cannot give is looked for in the others:
 ('impossible', 'sum of both directions (simclr_tf)')
 """
 
-from .diagnose import diagnose
 from .result import Alternative, Diagnosis
 from .trajectory import Series, Trajectory, judge
+from .value import diagnose
 from .verdict import Verdict, tolerance
 
 __all__ = [

@@ -103,12 +103,11 @@ def changed(stated: Convention, change: Change) -> Candidate | None:
     if change.inverted:
         fields["temperature"] = 1 / temperature
     convention = replace(stated, **fields)
-    limits: Limits | None = convention.limits()
     factor = float(change.anchors * size or 1)
     if change.base is not None:
         factor = 1 / math.log(change.base)
-    limits = _times(limits, factor)
-    if change.denominator is not None:
+    limits: Limits | None = _times(convention.limits(), factor)
+    if limits is not None and change.denominator is not None:
         limits = _denominator(change.denominator, stated, limits)
     if limits is None:
         return None

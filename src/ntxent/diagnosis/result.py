@@ -33,7 +33,9 @@ class Diagnosis:
 
     position: (loss − floor)/(chance − floor); None where the two are equal.
     random: loss of independent uniform embeddings, a reference and no bound; needs ``dim``.
-    similarity_interval: holds the mean cosine similarity of the positive pairs (Theorems 5, 8).
+    loss_interval: holds the mean cosine similarity of the positive pairs, as the loss alone proves
+        (Theorem 8).
+    similarity_interval: the same, as loss and measured negatives prove (Theorems 5 and 8).
     top1_share: at least this share of the anchors has its positive on top (Theorem 9).
     gradient_bound: Σ ‖∂loss/∂z‖ over the embeddings is at most this (Theorem 10).
     alternatives: for an impossible loss all known conventions under which it is possible, the most
@@ -57,6 +59,7 @@ class Diagnosis:
     chance: float
     ceiling: float
     random: float | None
+    loss_interval: tuple[float, float] | None
     similarity_interval: tuple[float, float] | None
     top1_share: float | None
     gradient_bound: float | None

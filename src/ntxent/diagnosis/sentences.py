@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .course import Course
+from .course import facts as course_facts
 from .result import Diagnosis
 from .verdict import AT_CHANCE, Verdict
 
@@ -33,17 +35,45 @@ PHRASES = {
 
 _CERTIFIED = (
     Line(
-        "It proves that the positive pairs have a mean cosine of at least {low:.3f} and at most "
-        "{high:.3f}.",
+        "The loss alone proves that the positive pairs have a mean cosine of at least {low:.3f} "
+        "and at most {high:.3f}.",
         ("proves_low", "proves_high"),
     ),
     Line(
-        "It proves that the positive pairs have a mean cosine of at least {low:.3f}.",
+        "The loss alone proves that the positive pairs have a mean cosine of at least {low:.3f}.",
         ("proves_low", "not proves_high"),
     ),
     Line(
-        "It proves that the positive pairs have a mean cosine of at most {high:.3f}.",
+        "The loss alone proves that the positive pairs have a mean cosine of at most {high:.3f}.",
         ("proves_high", "not proves_low"),
+    ),
+    Line(
+        "Together with the measured negatives it proves at least {low_measured:.3f}.",
+        ("proves_measured",),
+    ),
+)
+_ADVICE = (
+    Line(
+        "Next: find what drives the loss up: a similarity with the wrong sign, a learning rate too "
+        "high, views that are not pairs, a temperature that is learnt or scheduled. Its value says "
+        "little while it rises.",
+        ("rising",),
+    ),
+    Line(
+        "Next: take the checkpoint of step {best_step:g}, and look for what changed after it: the "
+        "learning rate, the data, another loss that took over.",
+        ("fell_then_rose",),
+    ),
+    Line(
+        "Next: go back to a checkpoint before the rise; lower the learning rate, add warm-up, clip "
+        "gradients, and look for overflow in half precision.",
+        ("diverged",),
+    ),
+    Line(
+        "Next: check that the optimiser has the encoder's parameters, that gradients reach them "
+        "(nothing is detached or frozen), and the learning rate: a run that learns leaves its "
+        "first value within an epoch.",
+        ("flat",),
     ),
 )
 # In the study this found every run without augmentation at its first step, and no other.
@@ -91,13 +121,21 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         _EXACT_HIT,
         Line(
             "Next: judge the encoder by a linear or kNN probe, not by this loss. To give the loss "
-            "room: lower τ, raise N, or augment more strongly."
+            "room: lower τ, raise N, or augment more strongly.",
+            ("not troubled",),
         ),
+        *_ADVICE,
     ),
     "learning": (
         Line(
             "Training works: it is {done:.0%} of the way down from chance, {chance:.4g}, to the "
-            "floor, {floor:.4g}."
+            "floor, {floor:.4g}.",
+            ("not troubled",),
+        ),
+        Line(
+            "Its end is {done:.0%} of the way down from chance, {chance:.4g}, to the floor, "
+            "{floor:.4g}.",
+            ("troubled",),
         ),
         _SAME_VIEWS,
         *_CERTIFIED,
@@ -105,8 +143,17 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         Line(
             "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
             "only: across them neither the loss nor the position ranks encoders, a probe does "
-            "(docs/study.md). If it stays here, try a longer schedule or another learning rate."
+            "(docs/study.md). If it stays here, try a longer schedule or another learning rate.",
+            ("not troubled", "not finished"),
         ),
+        Line(
+            "Next: judge the encoder by a linear or kNN probe on held-out data: the loss and the "
+            "position do not rank encoders of other N, τ or augmentation (docs/study.md). Where "
+            "the probe is too low, change those, the encoder or the length of the schedule: going "
+            "on from here gains little.",
+            ("not troubled", "finished"),
+        ),
+        *_ADVICE,
     ),
     "at_chance": (
         Line(
@@ -135,8 +182,14 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
             "The measured similarities exclude collapse. Next: check that row i of both views is "
             "the same image, that the mask keeps positives and drops self, that embeddings are "
             "normalised along the last axis, and the learning rate.",
-            ("measured",),
+            ("measured", "not recovers"),
         ),
+        Line(
+            "The embeddings lie in a narrow cone, but positives and negatives move apart: a young "
+            "run that starts so recovers. Next: wait for a tenth of the training before you judge.",
+            ("recovers",),
+        ),
+        *_ADVICE,
     ),
     "collapsed": (
         Line(
@@ -178,6 +231,7 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
             "Next: if it stays after warm-up, check the pairing of the views, the sign of the "
             "similarity, stale or duplicate negatives, and the learning rate."
         ),
+        *_ADVICE,
     ),
     "degenerate": (
         Line(
@@ -190,7 +244,7 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
 }
 
 
-def facts(found: Diagnosis) -> dict[str, Any]:
+def facts(found: Diagnosis, course: Course | None = None) -> dict[str, Any]:
     """What the sentences are filled with; ``diagnosis.js`` computes the same facts."""
     known: dict[str, Any] = {
         name: getattr(found, name)
@@ -199,36 +253,44 @@ def facts(found: Diagnosis) -> dict[str, Any]:
             *("floor", "chance", "ceiling", "random"),
         )
     }
-    low, high = found.similarity_interval or (-1.0, 1.0)
+    low, high = found.loss_interval or (-1.0, 1.0)
+    measured, _ = found.similarity_interval or (-1.0, 1.0)
     similarities = {"positives": found.positive_similarity, "negatives": found.negative_similarity}
     stated = PHRASES["stated" if found.queue is None else "stated_queue"]
     hits = [alternative for alternative in found.alternatives if alternative.exactly_chance]
     random = found.random
-    return known | {
-        "stated": stated.format(**known),
-        "within": found.floor <= found.loss <= found.ceiling,
-        "below_floor": found.loss < found.floor,
-        "named": "; ".join(a.convention for a in found.alternatives[:NAMED]),
-        "others": max(0, len(found.alternatives) - NAMED),
-        "hits": "; ".join(
-            PHRASES["hit"].format(convention=a.convention, chance=a.chance) for a in hits[:NAMED]
-        ),
-        "low": low,
-        "high": high,
-        "proves_low": low > -1,
-        "proves_high": high < 1,
-        "same_views": (found.positive_similarity or 0) >= SAME_VIEWS,
-        "done": 1 - (found.position or 0),
-        "span": found.chance - found.floor,
-        "unresolved": found.chance - found.floor < UNRESOLVED,
-        "measured": ", ".join(
-            PHRASES[name].format(similarity=value)
-            for name, value in similarities.items()
-            if value is not None
-        ),
-        "like_random": random is not None
-        and found.loss <= random + AT_CHANCE * (random - found.floor),
-    }
+    return (
+        known
+        | course_facts(course)
+        | {
+            "stated": stated.format(**known),
+            "within": found.floor <= found.loss <= found.ceiling,
+            "below_floor": found.loss < found.floor,
+            "named": "; ".join(a.convention for a in found.alternatives[:NAMED]),
+            "others": max(0, len(found.alternatives) - NAMED),
+            "hits": "; ".join(
+                PHRASES["hit"].format(convention=a.convention, chance=a.chance)
+                for a in hits[:NAMED]
+            ),
+            "low": low,
+            "high": high,
+            "proves_low": low > -1,
+            "proves_high": high < 1,
+            "low_measured": measured,
+            "proves_measured": measured > low,
+            "same_views": (found.positive_similarity or 0) >= SAME_VIEWS,
+            "done": 1 - (found.position or 0),
+            "span": found.chance - found.floor,
+            "unresolved": found.chance - found.floor < UNRESOLVED,
+            "measured": ", ".join(
+                PHRASES[name].format(similarity=value)
+                for name, value in similarities.items()
+                if value is not None
+            ),
+            "like_random": random is not None
+            and found.loss <= random + AT_CHANCE * (random - found.floor),
+        }
+    )
 
 
 def filled(lines: tuple[Line, ...], known: Mapping[str, Any]) -> tuple[str, ...]:
@@ -240,6 +302,9 @@ def filled(lines: tuple[Line, ...], known: Mapping[str, Any]) -> tuple[str, ...]
     return tuple(line.text.format(**known) for line in lines if all(map(holds, line.when)))
 
 
-def sentences(found: Diagnosis) -> tuple[str, ...]:
-    """What a value means, likely causes, what to do next."""
-    return filled(SENTENCES[found.verdict], facts(found))
+def sentences(
+    found: Diagnosis, course: Course | None = None, recovers: bool = False
+) -> tuple[str, ...]:
+    """What a value means, likely causes, what to do next; of a run's end, with its course."""
+    known = facts(found, course) | {"recovers": recovers}
+    return filled(SENTENCES[found.verdict], known)

@@ -8,8 +8,8 @@ from ntxent.bounds import VARIANTS
 
 from . import verdict
 from .conventions import CHANGES
-from .diagnose import REFUSALS
 from .sentences import NAMED, PHRASES, SAME_VIEWS, SENTENCES, UNRESOLVED
+from .value import REFUSALS
 
 
 def tables() -> dict[str, Any]:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from ntxent.bounds import Convention
 
-from .diagnose import diagnose_in
+from .course import Course, course_of, recovers
 from .result import Diagnosis
+from .sentences import sentences
+from .value import diagnose_in
 
 __all__ = ["Series", "Stretch", "Trajectory", "judge"]
 
@@ -62,6 +64,7 @@ class Trajectory:
     plateaus: stretches of at least a fifth of the run within 0.02 of position.
     jump: step and size of the largest lasting rise of the position, from 0.1 on.
     trend: change of the position over the last quarter, by the median of all pairs' slopes.
+    course: its shape, where it was best, whether it is finished; None where it has no positions.
     nonfinite: how many values are NaN or infinite, ``first_nonfinite`` the step of the first.
     """
 
@@ -79,6 +82,7 @@ class Trajectory:
     jump: tuple[float, float] | None
     trend: float | None
     curve: Series
+    course: Course | None
     end: Diagnosis
 
     @property
@@ -92,6 +96,8 @@ class Trajectory:
         del course["end"]
         course["curve"] = {name: column.tolist() for name, column in self.curve._asdict().items()}
         course["plateaus"] = list(course["plateaus"])
+        if self.course is not None:
+            course["course"] |= {"best": self.course.best._asdict()}
         return self.end.to_dict() | {"trajectory": course, "sentences": list(self.sentences)}
 
 
@@ -120,8 +126,9 @@ def judge_in(
     loss: Series,
     positive_similarity: Series | None = None,
     negative_similarity: Series | None = None,
+    rates: Series | None = None,
 ) -> Trajectory:
-    """:func:`judge`, with the convention as one argument."""
+    """:func:`judge`, with logged learning rates, and with the convention as one argument."""
     steps, values = (np.asarray(column, dtype=np.float64) for column in loss)
     finite = np.isfinite(values)
     if not finite.any():
@@ -140,6 +147,19 @@ def judge_in(
     position = None
     if end.position is not None:
         position = (curve.values - end.floor) / (end.chance - end.floor)
+    trend = _trend(curve.steps, position)
+    course = None
+    if position is not None:
+        course = course_of(
+            curve.steps,
+            position,
+            curve.values,
+            (known.values - end.floor) / (end.chance - end.floor),
+            trend=trend,
+            ends_nonfinite=not finite[-1],
+            rates=None if rates is None else rates.values,
+        )
+        end = _end(end, course, positive_similarity, negative_similarity)
     return Trajectory(
         values=len(values),
         first_step=float(steps[0]),
@@ -153,10 +173,24 @@ def judge_in(
         chance_since=_chance_since(curve.steps, position),
         plateaus=_plateaus(curve.steps, position),
         jump=_jump(curve.steps, position),
-        trend=_trend(curve.steps, position),
+        trend=trend,
         curve=curve,
+        course=course,
         end=end,
     )
+
+
+def _end(
+    end: Diagnosis, course: Course, positive: Series | None, negative: Series | None
+) -> Diagnosis:
+    """The end in the light of its run: collapsed is what does not recover."""
+    recovering = False
+    if end.verdict == "collapsed" and positive is not None and negative is not None:
+        _, at, of = np.intersect1d(positive.steps, negative.steps, return_indices=True)
+        recovering = recovers(positive.values[at] - negative.values[of])
+    verdict = "at_chance" if recovering else end.verdict
+    end = replace(end, verdict=verdict)
+    return replace(end, sentences=sentences(end, course, recovering))
 
 
 def _mean_since(step: float, series: Series | None) -> float | None:
@@ -242,6 +276,7 @@ def _course(run: Trajectory) -> Iterator[str]:
     if end.random is not None:
         reference += f", random embeddings in d = {end.dim} have about {end.random:.4g}"
     yield f"The loss starts at {run.first_loss:.4g}; {reference}."
+    yield from _shape(run)
     if run.left_chance is not None:
         yield f"It stays below chance from step {run.left_chance:g} on."
     elif run.chance_since is not None:
@@ -265,3 +300,39 @@ def _course(run: Trajectory) -> Iterator[str]:
         if abs(run.trend) >= TREND:
             words = f"{'falls' if run.trend < 0 else 'rises'} by {abs(run.trend):.2f}"
         yield f"Over the last quarter of the run the position {words}."
+
+
+def _shape(run: Trajectory) -> Iterator[str]:
+    """Which way the run went, before anything is said of its end."""
+    course, end = run.course, run.end
+    if course is None:
+        return
+    span = end.chance - end.floor
+    first, last = (end.floor + place * span for place in (course.start, course.end))
+    best = f"{course.best.loss:.4g} at step {course.best.step:g}"
+    if course.shape == "rising":
+        yield f"It rises, from {first:.4g} to {last:.4g}; it was lowest, {best}."
+        if end.queue is not None and end.batch_size > 1:
+            yield (
+                "A MoCo run rises while its queue fills with keys of its own encoder: for "
+                f"K/N = {end.queue / end.batch_size:g} steps at least, and as long as the encoder "
+                "is far from its momentum copy."
+            )
+    elif course.shape == "fell_then_rose":
+        yield f"It fell to {best}, its best, and then rose to {last:.4g}."
+    elif course.shape == "diverged":
+        where = "ends NaN or infinite" if run.ends_nonfinite else f"ends at {last:.4g}"
+        yield f"It diverged: it was {best}, its best, and {where}."
+    elif course.troubled:
+        yield f"It is flat from the start, at {last:.4g}."
+    elif course.shape == "falling" and course.end - course.best.position > 0.02:
+        yield f"It was at its best, {best}."
+    if course.noisy and course.shape == "falling":
+        yield (
+            f"Single values scatter by {course.noise * span:.2g}, more than the run has changed "
+            f"from its start to its end ({abs(last - first):.2g}): look at means over many steps."
+        )
+    if course.finished == "schedule":
+        yield "The run is finished: its learning rate has come down to 0."
+    elif course.finished == "plateau":
+        yield "The run has settled: over its last quarter the loss has not changed."

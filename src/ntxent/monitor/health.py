@@ -9,7 +9,7 @@ from typing import Any, Protocol, SupportsFloat
 
 from ntxent.bounds import Convention
 from ntxent.diagnosis import Diagnosis
-from ntxent.diagnosis.diagnose import diagnose_in
+from ntxent.diagnosis.value import diagnose_in
 
 __all__ = ["HealthMonitor", "Similarities"]
 

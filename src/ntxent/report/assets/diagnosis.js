@@ -148,7 +148,7 @@ const Diagnosis = (() => {
     if (verdict !== "impossible" && contradicted(loss, s, limits)) verdict = "impossible";
     const report = { ...s, ...limits, loss, verdict, position };
     report.random = known(s.d) ? limits.chance + limits.scale * Bounds.logKernelMean(s.d, s.t) : null;
-    report.interval = report.top1 = report.gradient = null;
+    report.alone = report.interval = report.top1 = report.gradient = null;
     if (verdict !== "impossible" && verdict !== "degenerate") certify(report, limits);
     report.alternatives = alternatives(loss, setting, limits, verdict);
     report.sentences = sentences(report);
@@ -190,7 +190,7 @@ const Diagnosis = (() => {
     let nats = report.loss / limits.scale;
     if (nats <= floor) nats = floor + tolerance(floor, t);
     if (own.paired.includes(variant)) {
-      let [low, high] = Bounds.similarityInterval(nats, n, t);
+      let [low, high] = (report.alone = Bounds.similarityInterval(nats, n, t));
       if (known(negative)) {
         low = Math.max(low, Math.min(negative + Bounds.similarityGap(nats, n, t), high));
       }
@@ -207,7 +207,8 @@ const Diagnosis = (() => {
       loss: r.loss, batch_size: r.n, temperature: r.t, variant: r.variant, queue: r.queue ?? null,
       dim: r.d ?? null, floor: r.floor, chance: r.chance, ceiling: r.ceiling, random: r.random,
     };
-    const [low, high] = r.interval || [-1, 1];
+    const [low, high] = r.alone || [-1, 1];
+    const [low_measured] = r.interval || [-1, 1];
     const hits = r.alternatives.filter((a) => a.exact).slice(0, own.named);
     const measured = Object.entries({ positives: r.positive, negatives: r.negative });
     return {
@@ -218,6 +219,10 @@ const Diagnosis = (() => {
       named: r.alternatives.slice(0, own.named).map((a) => a.convention).join("; "),
       others: Math.max(0, r.alternatives.length - own.named),
       hits: hits.map((a) => fill(own.phrases.hit, a)).join("; "),
+      low_measured, proves_measured: low_measured > low,
+      // Of a run's course the explorer knows nothing.
+      troubled: false, finished: false, recovers: false,
+      flat: false, rising: false, fell_then_rose: false, diverged: false,
       low, high, proves_low: low > -1, proves_high: high < 1,
       same_views: (r.positive ?? 0) >= own.same_views,
       done: 1 - (r.position || 0),

@@ -108,6 +108,7 @@ def diagnose_in(
         chance=limits.chance,
         ceiling=limits.ceiling,
         random=random,
+        loss_interval=certified.loss_interval,
         similarity_interval=certified.similarity_interval,
         top1_share=certified.top1_share,
         gradient_bound=certified.gradient_bound,
@@ -190,12 +191,13 @@ def _contradicted(
 
 
 class _Certificates(NamedTuple):
+    loss_interval: tuple[float, float] | None
     similarity_interval: tuple[float, float] | None
     top1_share: float | None
     gradient_bound: float | None
 
 
-_NOTHING = _Certificates(None, None, None)
+_NOTHING = _Certificates(None, None, None, None)
 
 
 def _certify(
@@ -212,13 +214,13 @@ def _certify(
     nats = loss / scale
     if nats <= floor:
         nats = floor + tolerance(floor, temperature)
-    interval = None
+    alone = interval = None
     if convention.variant in PAIRED:
-        low, high = bounds.similarity_interval(nats, size, temperature)
+        low, high = alone = bounds.similarity_interval(nats, size, temperature)
         if similarities.negative is not None:
             gap = bounds.similarity_gap(nats, size, temperature)
             low = max(low, min(similarities.negative + gap, high))
         interval = (low, high)
     return _Certificates(
-        interval, bounds.top1_share(nats), scale * bounds.gradient_bound(nats, temperature)
+        alone, interval, bounds.top1_share(nats), scale * bounds.gradient_bound(nats, temperature)
     )
