@@ -9,7 +9,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from ntxent import bounds as theory
-from ntxent.commands import _figure, bounds
+from ntxent.commands import _plots, bounds
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_mistakes_are_one_clear_line_and_leave_nothing(
 
 
 def test_png_without_kaleido_says_what_to_install(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(_figure, "find_spec", lambda name: None)
+    monkeypatch.setattr(_plots, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install kaleido, or write to a \.html file"):
         command(f"-n 64 -t 0.5 --plot {tmp_path / 'out.png'}")
 
@@ -142,7 +142,7 @@ def test_png_that_cannot_be_drawn_leaves_nothing(command, tmp_path, monkeypatch)
     def fail(*args, **kwargs):
         raise RuntimeError("Kaleido requires Google Chrome.\nOr so.")
 
-    monkeypatch.setattr(_figure, "find_spec", lambda name: object())
+    monkeypatch.setattr(_plots, "find_spec", lambda name: object())
     monkeypatch.setattr(Figure, "to_image", fail)
     with pytest.raises(OSError, match=r"requires Google Chrome\.; write to a \.html"):
         command(f"-n 64 -t 0.5 --plot {tmp_path / 'out.png'}")

@@ -17,10 +17,10 @@ import pytest
 from ntxent import bounds
 from ntxent.cli import main
 from ntxent.report import projection, slides, write_report
-from ntxent.report.figures import figures
-from ntxent.report.gallery import neighbours
-from ntxent.report.images import data_uri, png, sprite
-from ntxent.report.palette import PALETTES, resolve
+from ntxent.report.figures.images import neighbours
+from ntxent.report.figures.pieces import figures
+from ntxent.report.html.images import data_uri, png, sprite
+from ntxent.report.html.palette import PALETTES, resolve
 from ntxent.report.projection import plane_of
 from ntxent.report.source import read_run
 from ntxent.report.thinning import thin

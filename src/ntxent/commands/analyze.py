@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from ntxent.commands._figure import figure_writer
+from ntxent.commands._plots import figure_writer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +43,7 @@ def run(options: Any) -> int:
     save = None if options.plot is None else figure_writer(options.plot)
 
     from ntxent.analysis import analyze
-    from ntxent.commands._embedding_files import read_embeddings
+    from ntxent.analysis.files import read_embeddings
     from ntxent.commands._processes import processes
 
     files = (options.views1, options.views2)

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.commands._figure import figure_writer
+from ntxent.commands._plots import figure_writer
 from ntxent.diagnosis.report import plain
 
 if TYPE_CHECKING:

@@ -5,6 +5,6 @@ neither network nor server; ``write_explorer`` writes the page to try values of 
 in; ``write_analysis`` the page of two files of embeddings.
 """
 
-from ntxent.report.writing import write_analysis, write_explorer, write_report
+from ntxent.report.write import write_analysis, write_explorer, write_report
 
 __all__ = ["write_analysis", "write_explorer", "write_report"]

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ntxent.report.figures import Figure
-from ntxent.report.palette import resolve
+from ntxent.report.figures.pieces import Figure
+from ntxent.report.html.palette import resolve
 
 __all__ = ["write_slides"]
 

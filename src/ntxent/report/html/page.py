@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ntxent.diagnosis.report import plain
-from ntxent.report.palette import PALETTES
-from ntxent.report.typesetting import typeset
+from ntxent.report.html.palette import PALETTES
+from ntxent.report.html.typesetting import typeset
 
 __all__ = ["embedded", "write_page"]
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def embedded(value: Any) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ntxent.report.figures import Figure, bars, grid, level, line, text, thinning_note, under
-from ntxent.report.palette import CYCLE
+from ntxent.report.figures.pieces import Figure, bars, grid, level, line, text, thinning_note, under
+from ntxent.report.html.palette import CYCLE
 from ntxent.report.source import Run
 from ntxent.report.thinning import Thinned, thin
 from ntxent.report.words import HEADLINES, REPRESENTATIONS

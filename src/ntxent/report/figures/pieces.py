@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ntxent import bounds
 from ntxent.diagnosis.report import PAIRED
-from ntxent.report.gallery import class_name
-from ntxent.report.images import sprite
-from ntxent.report.palette import CYCLE
+from ntxent.report.figures.images import class_name
+from ntxent.report.html.images import sprite
+from ntxent.report.html.palette import CYCLE
 from ntxent.report.projection import project
 from ntxent.report.source import Run
 from ntxent.report.thinning import Thinned, rounded, thin

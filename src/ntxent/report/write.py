@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from ntxent.bounds import THEOREMS, VARIANTS
 from ntxent.diagnosis import conventions, verdict
 from ntxent.diagnosis.report import COLLAPSED, PAIRED, plain
-from ntxent.report.comparison import comparison, differences
-from ntxent.report.embeddings import analysis_page
-from ntxent.report.figures import Figure, figures
-from ntxent.report.gallery import neighbours, view_pairs
-from ntxent.report.page import write_page
-from ntxent.report.palette import PALETTES
+from ntxent.report.figures.images import neighbours, view_pairs
+from ntxent.report.figures.pieces import Figure, figures
+from ntxent.report.html.page import write_page
+from ntxent.report.html.palette import PALETTES
+from ntxent.report.pages.analysis import analysis_page
+from ntxent.report.pages.runs import comparison, differences
 from ntxent.report.projection import check_projection
 from ntxent.report.source import UNTOLD, Convention, Given, Run, read_run
 from ntxent.report.words import HEADLINES, REPRESENTATIONS, TONES, classifier, percent, tell

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ntxent.report.figures import Figure, histograms
-from ntxent.report.palette import PALETTES
+from ntxent.report.figures.pieces import Figure, histograms
+from ntxent.report.html.palette import PALETTES
 from ntxent.report.words import judged
 
 __all__ = ["analysis_page"]

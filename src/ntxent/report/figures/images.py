@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ntxent.report.images import data_uri
+from ntxent.report.html.images import data_uri
 
 __all__ = ["Neighbour", "Query", "class_name", "neighbours", "view_pairs"]
 
