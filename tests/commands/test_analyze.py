@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from embeddings import views
 from ntxent.analysis.files import read_embeddings
-from ntxent.commands import _plots, analyze
+from ntxent.commands import analyze
 from ntxent.reference import dense_nt_xent_loss
+from ntxent.report import slides
 
 
 @pytest.fixture
@@ -280,6 +281,6 @@ def test_ragged_and_missing_lists_are_refused(folder):
 
 
 def test_png_without_kaleido_is_refused_before_any_work(command, folder, monkeypatch):
-    monkeypatch.setattr(_plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(slides, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install kaleido"):
         command("missing.npy missing.npy --plot out.png")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from ntxent.commands._plots import figure_writer
+from ntxent.commands._plots import pair_cosines, plot_writer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Any) -> int:
-    save = None if options.plot is None else figure_writer(options.plot)
+    save = None if options.plot is None else plot_writer(options.plot, "analyze")
 
     from ntxent.analysis import analyze
     from ntxent.analysis.files import read_embeddings
@@ -61,9 +61,7 @@ def run(options: Any) -> int:
     else:
         _show(report)
     if save is not None:
-        from ntxent.commands._analysis_figure import similarities
-
-        save(similarities(report))
+        save(pair_cosines(report.to_dict()))
     if options.report is not None:
         from ntxent.report import write_analysis
 
@@ -104,14 +102,14 @@ def _show(report: Analysis) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from ntxent.commands.diagnose import STYLES
+    from ntxent.report.words import TERMINAL_STYLES
 
     judged = report.diagnosis
     console = Console(highlight=False, markup=False)
     console.print(f"N = {judged.batch_size}, d = {judged.dim}, τ = {judged.temperature:g}", "\n")
     position = "" if judged.position is None else f"  position {judged.position:.3f}"
     verdict = judged.verdict.replace("_", " ")
-    console.print(Text.assemble((verdict, STYLES[judged.verdict]), position, "\n"))
+    console.print(Text.assemble((verdict, TERMINAL_STYLES[judged.verdict]), position, "\n"))
     console.print(_loss(report))
     console.print(_embeddings(report))
     console.print(_histogram(report, console.encoding))

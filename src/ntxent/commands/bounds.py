@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.commands._plots import figure_writer
+from ntxent.commands._plots import limit_curves, plot_writer, possible_losses
 from ntxent.diagnosis.report import plain
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(options: Any) -> int:
         raise ValueError(
             f"{len(sizes)} x {len(temperatures)} values: expected a grid of at most {GRID}"
         )
-    save = None if options.plot is None else figure_writer(options.plot)
+    save = None if options.plot is None else plot_writer(options.plot, "bounds")
     cells = [_limits(options, size, t) for size in sizes for t in temperatures]
     single = len(cells) == 1
     report = {"variant": options.variant, "queue": options.queue, "dim": options.dim}
@@ -74,12 +74,11 @@ def run(options: Any) -> int:
     theorems = _theorems(options, sizes[0], temperatures[0], cells[0]) if single else []
     report |= cells[0] | {"theorems": theorems} if single else {"grid": cells}
     if save is not None:
-        from ntxent.commands import _bounds_figures as figures
-
         if single and options.variant == "nt_xent":
-            save(figures.possible_losses(options, sizes[0], temperatures[0]))
+            given = options.dim, options.loss, options.similarity
+            save(possible_losses(sizes[0], temperatures[0], *given))
         else:
-            save(figures.limit_curves(cells))
+            save(limit_curves(cells))
     if options.json:
         print(json.dumps(plain(report), indent=2, allow_nan=False))
     elif single:

@@ -1,88 +1,72 @@
-"""What the page of two files of embeddings shows."""
+"""The page of two files of embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ntxent.report.figures.pieces import Figure, histograms
+from ntxent.report.figures.geometry import pair_cosines
+from ntxent.report.html.page import write_page
 from ntxent.report.html.palette import PALETTES
-from ntxent.report.words import judged
+from ntxent.report.words import judged, theorems
 
-__all__ = ["analysis_page"]
-
-
-def analysis_page(
-    analysis: Mapping[str, Any], files: tuple[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The template's values and the page's data, from ``Analysis.to_dict()``."""
-    figure = _cosines(analysis)
-    shown = {
-        "files": files,
-        "end": analysis,
-        "story": judged(analysis["verdict"], analysis["sentences"]),
-        "rows": _rows(analysis),
-        "figures": {"similarities": figure},
-    }
-    return shown, {"figures": shown["figures"], "palettes": PALETTES}
+__all__ = ["write_analysis"]
 
 
-def _cosines(analysis: Mapping[str, Any]) -> Figure:
-    """The histogram over the interval that the loss alone proves of the positives' mean."""
-    figure = histograms([("", analysis["histogram"])])
-    low, high = analysis["similarity_interval"]
-    proven = {"type": "rect", "x0": low, "x1": high, "yref": "paper", "y0": 0, "y1": 1}
-    proven |= {"fillcolor": "@blue/0.12", "line": {"width": 0}, "layer": "below"}
-    figure["layout"]["shapes"] = [proven]
-    for name, colour in (("positive_similarity", "blue"), ("negative_similarity", "muted")):
-        mean = analysis[name]
-        line = {"type": "line", "x0": mean, "x1": mean, "yref": "paper", "y0": 0, "y1": 1}
-        figure["layout"]["shapes"].append(line | {"line": {"color": f"@{colour}", "width": 2}})
-    figure["note"] = (
-        f"Tinted: what the loss alone proves of the mean of the positives. {figure['note']}"
+def write_analysis(analysis: Mapping[str, Any], files: tuple[str, str], out: str | Path) -> None:
+    """Write the page of an analysis.
+
+    Args:
+        analysis: ``Analysis.to_dict()``.
+        files: The names of the two files.
+        out: The HTML file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figures = {"similarities": pair_cosines(analysis)}
+    write_page(
+        Path(out),
+        "analysis.html",
+        {"figures": figures, "palettes": PALETTES},
+        ["page.js"],
+        files=files,
+        end=analysis,
+        story=judged(analysis["verdict"], analysis["sentences"]),
+        rows=_rows(analysis),
+        figures=figures,
+        theorems=theorems(11),
     )
-    figure["alt"] += f" The loss proves a mean positive cosine of {low:.3f} to {high:.3f}."
-    return figure
 
 
 def _rows(analysis: Mapping[str, Any]) -> list[tuple[str, str, str, int | None]]:
     """Name, measured value, what is proven or known of it, and the theorem."""
 
-    def proven(interval: list[float]) -> str:
-        return "{:.4f} to {:.4f}".format(*interval)
+    def interval(low: float, high: float) -> str:
+        return f"{low:.4f} to {high:.4f}"
 
     positive, negative = analysis["positive_similarity"], analysis["negative_similarity"]
-    limits = "{:.4f} to {:.4f}".format(analysis["floor"], analysis["ceiling"])
-    measured = "{measured_floor:.4f} to {similarity_ceiling:.4f}".format(**analysis)
+    limits = interval(analysis["floor"], analysis["ceiling"])
+    measured = interval(analysis["measured_floor"], analysis["similarity_ceiling"])
+    proven = interval(*analysis["similarity_interval"])
+    candidates = interval(*analysis["candidate_similarity_interval"])
+    gap = f"at least {analysis['similarity_gap']:.4f}"
+    top = f"at least {analysis['top1_share'] or 0:.4f}"
+    ranks = f"1 to {min(2 * analysis['batch_size'], analysis['dim'])}"
+
+    def value(name: str, digits: int = 4) -> str:
+        return f"{analysis[name]:.{digits}f}"
+
     return [
-        ("loss, nats", f"{analysis['loss']:.4f}", f"{limits} for any embeddings", 6),
-        ("", "", f"{measured} given both mean cosines", 5),
-        ("positive cosine", f"{positive:.4f}", proven(analysis["similarity_interval"]), 8),
-        ("negative cosine", f"{negative:.4f}", "", None),
-        (
-            "gap of the two",
-            f"{positive - negative:.4f}",
-            f"at least {analysis['similarity_gap']:.4f}",
-            8,
-        ),
-        (
-            "candidate cosine",
-            f"{analysis['candidate_similarity']:.4f}",
-            proven(analysis["candidate_similarity_interval"]),
-            11,
-        ),
-        (
-            "positives on top",
-            f"{analysis['contrastive_accuracy']:.4f}",
-            f"at least {analysis['top1_share'] or 0:.4f}",
-            9,
-        ),
-        ("alignment", f"{analysis['alignment']:.4f}", "0 is best, 4 is opposed", None),
-        ("uniformity, nats", f"{analysis['uniformity']:.4f}", "0 is collapse, −8 at least", None),
-        (
-            "effective rank",
-            f"{analysis['effective_rank']:.2f}",
-            f"1 to {min(2 * analysis['batch_size'], analysis['dim'])}",
-            None,
-        ),
+        ("loss, nats", value("loss"), f"{limits} for any embeddings", 6),
+        ("", "", f"{measured} given the two mean cosines", 5),
+        ("positive cosine", value("positive_similarity"), proven, 8),
+        ("negative cosine", value("negative_similarity"), "", None),
+        ("gap of the two", f"{positive - negative:.4f}", gap, 8),
+        ("candidate cosine", value("candidate_similarity"), candidates, 11),
+        ("positives on top", value("contrastive_accuracy"), top, 9),
+        ("alignment", value("alignment"), "0 is best, 4 is opposite", None),
+        ("uniformity, nats", value("uniformity"), "0 is collapse, −8 the least possible", None),
+        ("effective rank", value("effective_rank", 2), ranks, None),
     ]
