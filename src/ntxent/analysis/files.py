@@ -1,29 +1,43 @@
-"""Reading embeddings from files: a table of formats, one function each.
+"""Embeddings in files: reading and writing them, and pairing the rows of two files.
 
-A reader gives the arrays of a file by name; an array without a name has the name "". Nothing is
-unpickled: files that hold Python objects are refused.
+A file holds arrays by name; an array without a name has the name "". Nothing is unpickled: a file
+that holds Python objects is refused. Each format is a function in ``FORMATS`` or ``WRITERS``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["FORMATS", "read_embeddings"]
+from ntxent.files import atomic
 
-# Arrays by name; each is read when it is called for.
+__all__ = [
+    "FORMATS",
+    "WRITERS",
+    "Pairs",
+    "check_output",
+    "read_embeddings",
+    "read_pairs",
+    "write_embeddings",
+]
+
+# What `write_embeddings` calls the rows, and the two columns that together name a row.
+ROWS, NAMES = "embeddings", ("parts", "files")
+
+# Arrays by name; each is read when it is called.
 Arrays = dict[str, Callable[[], Any]]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _npy(path: Path) -> Arrays:
-    # Copy-on-write maps what a tensor may share: pages are read when they are used, none is changed
+    # Copy-on-write: pages are read when they are used, and no tensor changes the file.
     return {"": partial(np.load, path, mmap_mode="c", allow_pickle=False)}
 
 
@@ -52,7 +66,7 @@ def _safetensors(path: Path) -> Arrays:
 
 
 def _parquet(path: Path) -> Arrays:
-    """A column of lists is an array; without one, all columns together are the coordinates."""
+    """Columns of lists are arrays, and so are names; without lists, all columns are coordinates."""
     try:
         parquet, compute = import_module("pyarrow.parquet"), import_module("pyarrow.compute")
     except ModuleNotFoundError as error:
@@ -69,13 +83,15 @@ def _parquet(path: Path) -> Arrays:
         return compute.list_flatten(column).to_numpy().reshape(len(column), -1)
 
     def coordinates() -> Any:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, columns=[n for n in schema.names if n not in names])
         return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
-    named = [field.name for field in schema if "list" in str(field.type)]
-    if not named:
-        return {"": coordinates}
-    return {name: partial(lists, name) for name in named}
+    def words(name: str) -> Any:
+        return parquet.read_table(path, columns=[name]).column(0).to_pylist()
+
+    names = {f.name: partial(words, f.name) for f in schema if f.name in NAMES}
+    arrays = {f.name: partial(lists, f.name) for f in schema if "list" in str(f.type)}
+    return (arrays or {"": coordinates}) | names
 
 
 FORMATS: dict[str, Callable[[Path], Arrays]] = {
@@ -93,13 +109,81 @@ def read_embeddings(source: str | Path) -> Tensor:
 
     Args:
         source: ``FILE``, or ``FILE:NAME`` for one of the arrays that it holds: an entry of .npz,
-            .pt, .pth or .safetensors, a column of lists of .parquet.
+            .pt, .pth or .safetensors, a column of lists of .parquet. Without a name, the array
+            called ``embeddings`` is read, or the only one.
 
     Raises:
         OSError: there is no such file, or the system does not let it be read.
         ValueError: its content is not as above; the message begins with the file.
     """
-    path, name = _split(str(source))
+    rows, _ = _read(str(source))
+    return rows
+
+
+class Pairs(NamedTuple):
+    """Two views ``[N, d]`` whose rows i belong together.
+
+    reordered: the rows were paired by their names, and are not in the order of the files.
+    unpaired: how many rows of each file have no partner and are left out.
+    """
+
+    z1: Tensor
+    z2: Tensor
+    reordered: bool
+    unpaired: tuple[int, int]
+
+
+def read_pairs(first: str | Path, second: str | Path) -> Pairs:
+    """The embeddings of two files as pairs.
+
+    If both files name their rows, as ``ntxent embed`` does in ``files`` and ``parts``, rows of one
+    name are a pair, in the order of ``first``. If not, row i of one belongs to row i of the other.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is malformed; a name stands twice; the two have no name in common.
+    """
+    (z1, names1), (z2, names2) = _read(str(first)), _read(str(second))
+    if names1 is None or names2 is None:
+        return Pairs(z1, z2, False, (0, 0))
+    keys = [key for key in NAMES if key in names1 and key in names2]
+    rows1, rows2 = (
+        list(zip(*(names[key] for key in keys), strict=True)) for names in (names1, names2)
+    )
+    if rows1 == rows2:
+        return Pairs(z1, z2, False, (0, 0))
+    place1, place2 = _places(str(first), rows1), _places(str(second), rows2)
+    shared = [name for name in place1 if name in place2]
+    if not shared:
+        raise ValueError(
+            f"{first} and {second}: received rows named {_word(rows1[0])} … and {_word(rows2[0])} "
+            "…, expected names in common, by which rows are paired; embed the same images, or save "
+            "the embeddings alone to pair them by their order"
+        )
+    z1 = z1[[place1[name] for name in shared]]
+    z2 = z2[[place2[name] for name in shared]]
+    return Pairs(z1, z2, True, (len(rows1) - len(shared), len(rows2) - len(shared)))
+
+
+def _places(source: str, names: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    places: dict[tuple[str, ...], int] = {}
+    for row, name in enumerate(names):
+        if name in places:
+            raise ValueError(
+                f"{source}: received {_word(name)} as the name of rows {places[name]} and {row}, "
+                "expected a name of its own for each row, by which those of two files are paired"
+            )
+        places[name] = row
+    return places
+
+
+def _word(name: tuple[str, ...]) -> str:
+    return repr(name[-1])  # the file, without its part
+
+
+def _read(source: str) -> tuple[Tensor, dict[str, list[str]] | None]:
+    """The rows of a file and, where it has them, the columns that name them."""
+    path, name = _split(source)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(
@@ -108,13 +192,24 @@ def read_embeddings(source: str | Path) -> Tensor:
     path.open("rb").close()  # the system's own words for what it refuses
     try:
         arrays = FORMATS[suffix](path)
-        chosen = _choose(arrays, name)
-        return _matrix(arrays[chosen]())
+        rows = _matrix(arrays[_choose(arrays, name)]())
+        return rows, _names(arrays, len(rows))
     except MemoryError:
         raise
-    except Exception as error:  # each format has its own for what is malformed
+    except Exception as error:  # each format has its own exceptions for what is malformed
         reason = _REFUSED if "weights_only" in str(error) else str(error).partition("\n")[0]
         raise ValueError(f"{source}: {reason or type(error).__name__}") from error
+
+
+def _names(arrays: Arrays, count: int) -> dict[str, list[str]] | None:
+    """The columns that name the rows; None where the rows have no file names."""
+    columns = {}
+    for key in NAMES:
+        if key in arrays:
+            words = np.asarray(arrays[key]())
+            if words.shape == (count,) and words.dtype.kind == "U":
+                columns[key] = words.tolist()
+    return columns if all(columns.get("files", [""])) else None
 
 
 _KNOWN = ", ".join(FORMATS)
@@ -132,11 +227,14 @@ def _split(source: str) -> tuple[Path, str | None]:
 
 
 def _choose(arrays: Arrays, name: str | None) -> str:
-    listed = ", ".join(map(repr, arrays))
+    matrices = [known for known in arrays if known not in NAMES]
+    listed = ", ".join(map(repr, matrices))
     if name is None:
-        if len(arrays) == 1:
-            return next(iter(arrays))
-        raise ValueError(f"it holds {len(arrays)} arrays ({listed}); name one as FILE:NAME")
+        if ROWS in arrays:
+            return ROWS
+        if len(matrices) == 1:
+            return matrices[0]
+        raise ValueError(f"it holds {len(matrices)} arrays ({listed}); name one as FILE:NAME")
     if name in arrays:
         return name
     if listed == "''":
@@ -157,3 +255,61 @@ def _matrix(array: Any) -> Tensor:
     if array.ndim != 2:
         raise ValueError(f"received shape {list(array.shape)}, expected [N, d], a row an embedding")
     return array.detach()
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that :func:`write_embeddings` cannot write.
+
+    Raises:
+        ValueError: the format is not known, or its package is not installed.
+    """
+    if path.suffix not in WRITERS:
+        known = " or ".join(WRITERS)
+        raise ValueError(f"output: received {path.name!r}, expected a name in {known}")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ValueError("output: .parquet needs pyarrow; pip install pyarrow, or write .npz")
+
+
+def write_embeddings(
+    path: Path, columns: Mapping[str, Sequence[Any]], classes: Sequence[str]
+) -> None:
+    """Write embeddings and what is known of each, whole or not at all.
+
+    Args:
+        path: The file, .npz or .parquet.
+        columns: ``embeddings``, a row each, and columns of the same length: ``labels``, indices
+            into ``classes`` or −1, and the names ``files`` and ``parts``.
+        classes: Their names. In .parquet the column ``classes`` has that of each row.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic(path) as partial:
+        WRITERS[path.suffix](partial, columns, classes)
+
+
+def _write_npz(path: Path, columns: Mapping[str, Sequence[Any]], classes: Sequence[str]) -> None:
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    with path.open("wb") as file:
+        np.savez(file, **arrays, classes=np.array(classes, dtype=str))  # type: ignore[arg-type]
+
+
+def _write_parquet(
+    path: Path, columns: Mapping[str, Sequence[Any]], classes: Sequence[str]
+) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    rows = arrow.array(columns[ROWS], arrow.list_(arrow.float32()))
+    rest = {name: values for name, values in columns.items() if name != ROWS}
+    names = [classes[label] if classes and label >= 0 else "" for label in columns["labels"]]
+    parquet.write_table(arrow.table({ROWS: rows, **rest, "classes": names}), path)
+
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, Sequence[Any]], Sequence[str]], None]] = {
+    ".npz": _write_npz,
+    ".parquet": _write_parquet,
+}

@@ -14,13 +14,16 @@ from ntxent.report.words import judged, theorems
 __all__ = ["write_analysis"]
 
 
-def write_analysis(analysis: Mapping[str, Any], files: tuple[str, str], out: str | Path) -> None:
+def write_analysis(
+    analysis: Mapping[str, Any], files: tuple[str, str], out: str | Path, *, note: str = ""
+) -> None:
     """Write the page of an analysis.
 
     Args:
         analysis: ``Analysis.to_dict()``.
         files: The names of the two files.
         out: The HTML file.
+        note: What a reader should know of how the files were read.
 
     Raises:
         OSError: the file cannot be written.
@@ -32,6 +35,7 @@ def write_analysis(analysis: Mapping[str, Any], files: tuple[str, str], out: str
         {"figures": figures, "palettes": PALETTES},
         ["page.js"],
         files=files,
+        note=note,
         end=analysis,
         story=judged(analysis["verdict"], analysis["sentences"]),
         rows=_rows(analysis),
