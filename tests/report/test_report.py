@@ -83,7 +83,7 @@ def test_a_finished_run_has_every_part(run):
     for words in (
         *("whole", "Learning", "of the way down from chance", "What to do next", "Keep training"),
         *("positive cosine", "held-out accuracy", "raw pixels", "untrained encoder", "90.0"),
-        *("Nearest neighbours", "Views as the model saw them", "ntxent train --name 'whole'"),
+        *("Nearest neighbours", "Views that the model saw", "ntxent train --name 'whole'"),
         *("model. projection_dim", "Theorem 8", "inside the proven interval at 120 of 120 steps"),
     ):
         assert words in page.text, words
@@ -344,7 +344,7 @@ def test_runs_of_one_convention_share_the_axis_of_the_loss(tmp_path):
     table = page.text.partition("By accuracy and by position")[2]
     assert table.index("first & last") < table.index("second")  # the worse position, and better
     assert "No common axis" not in page.text
-    assert "What was chosen differently" not in page.text
+    assert "Options that differ" not in page.text
 
 
 def test_runs_without_a_shared_probe_are_in_the_order_of_their_position(tmp_path):
@@ -365,7 +365,7 @@ def test_runs_of_different_limits_share_no_axis_of_the_loss(tmp_path, other):
     assert "loss" not in page.figures
     assert len(page.figures["position"]["data"]) == 2
     assert "a common axis would compare what cannot be compared" in page.text
-    assert "What was chosen differently" in page.text
+    assert "Options that differ" in page.text
 
 
 def test_a_run_without_steps_stands_beside_others(tmp_path):

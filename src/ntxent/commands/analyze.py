@@ -1,4 +1,4 @@
-"""Measure two files of embeddings: exact loss, its limits, where the embeddings lie."""
+"""Measure two files of embeddings: their exact loss, its limits, and their geometry."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument(
-        "--plot", type=str, help="Draw the similarities to this .html or .png file."
+        "--plot", type=str, help="Draw the cosines of the pairs to this .html or .png file."
     )
     parser.add_argument(
         "--report",
         nargs="?",
         const="report.html",
         type=str,
-        help="Write all of it as one page, report.html unless named.",
+        help="Also write an HTML page, report.html unless named.",
     )
 
 
@@ -174,7 +174,7 @@ def _loss(report: Analysis) -> Table:
 
 
 def _embeddings(report: Analysis) -> Table:
-    """What was measured, and beside it what the loss alone proves."""
+    """The measures of the embeddings, and what the loss alone proves of them."""
 
     def proven(interval: tuple[float, float]) -> str:
         return "proven {:.4f} to {:.4f}".format(*interval)
@@ -209,7 +209,7 @@ def _embeddings(report: Analysis) -> Table:
 
 
 def _histogram(report: Analysis, encoding: str) -> Table:
-    """Both distributions of cosines, two bins a character, each scaled to its own peak."""
+    """The two distributions of cosines, two bins a character, each scaled to its own peak."""
     bars = BARS if encoding.startswith("utf") else " .:-=+*#@"
 
     def draw(counts: list[int]) -> str:

@@ -114,7 +114,7 @@ def _numbers(
 
 
 def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
-    """One cell: limits in the units of the variant, and what can be said of the loss."""
+    """The limits at one N and τ, in the units of the variant, and the position of a loss."""
     limits = bounds.limits(options.variant, size, temperature, _queue(options), options.dim)
     cell: dict[str, Any] = {"batch_size": size, "temperature": temperature}
     cell |= limits._asdict()
@@ -130,7 +130,7 @@ def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
 
 
 def _queue(options: Any) -> int | None:
-    """Theorem 13 may be asked for beside any variant; only moco's own limits depend on it."""
+    """The queue, for a variant that has one: Theorem 13 takes it beside any variant."""
     row = VARIANTS.get(options.variant)
     queued = row is not None and row.queued
     queue: int | None = options.queue

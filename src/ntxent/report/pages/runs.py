@@ -94,8 +94,8 @@ def _refusal(runs: Sequence[Run]) -> str:
     stated = "; ".join(f"{run.name}: {_brief(run)}" for run in runs if run.trajectory is not None)
     return (
         "The limits of these losses differ, so that a common axis would compare what cannot be "
-        f"compared: {stated}. Their positions have a common axis: how much of its room each run "
-        "has used. Neither ranks the encoders; the accuracy of a probe does."
+        f"compared: {stated}. Their positions have a common axis. "
+        "Neither ranks the encoders; the accuracy of a probe does."
     )
 
 
