@@ -18,9 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed import Batch, Fact, LocalBatch
+from ntxent.distributed import Batch, LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
+from ntxent.unit_rows import in_range
 
 __all__ = [
     "MeanSimilarities",
@@ -76,7 +77,7 @@ def unit_rows(z: Tensor, name: str = "z") -> Tensor:
     unit = torch.empty(z.shape, dtype=accumulation_dtype(z.dtype), device=z.device)
     norm = torch.empty(len(z), dtype=torch.float64, device=z.device)
     for rows in _chunks(z):
-        wide = z[rows].double()
+        wide = in_range(z[rows].double())
         norm[rows] = torch.linalg.vector_norm(wide, dim=1)
         unit[rows] = wide.div_(norm[rows, None])
     bad = ~norm.isfinite() | (norm == 0)
@@ -103,9 +104,9 @@ def unit_pairs(z1: Tensor, z2: Tensor, names: tuple[str, str] = ("z1", "z2")) ->
 
 def handshake(ranks: Batch, what: str, z: Tensor, **facts: float) -> None:
     """Check that all ranks are about to measure the same, of as many rows."""
-    rows: dict[str, Fact] = {"rows": len(z), "width of the rows": z.shape[1]}
+    rows = {"what is computed": what, "rows": len(z), "width of the rows": z.shape[1]}
     kind = {"dtype": str(z.dtype), "device": z.device.type}
-    ranks.handshake(len(z), {"what is computed": what, **rows, **kind, **facts})
+    ranks.handshake(len(z), {**rows, **kind, **facts})
 
 
 @torch.no_grad()
@@ -159,14 +160,10 @@ def uniformity(z: Tensor, t: float = 2.0, *, ranks: Batch = LOCAL) -> float:
     row = torch.arange(m, device=unit.device)
     scale = unit.new_tensor(2 * t)
     if ranks.size == 1:
-        nothing = torch.full_like(row, -1)
-        potential, _ = contrast(unit, None, scale, x_ids=row, target=nothing, engine="auto")
+        potential, _ = contrast(unit, None, scale, x_ids=row)
     else:
         own = row[ranks.rank :: ranks.size]
-        nothing = torch.full_like(own, -1)
-        lse, _ = contrast(
-            unit[own], unit, scale, x_ids=own, y_ids=row, target=nothing, engine="auto"
-        )
+        lse, _ = contrast(unit[own], unit, scale, x_ids=own, y_ids=row)
         potential = ranks.total(unit.new_zeros(m).index_copy(0, own, lse))
     return float(potential.double().logsumexp(0)) - math.log(m * (m - 1)) - 2 * t
 

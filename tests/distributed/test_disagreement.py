@@ -13,9 +13,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ntxent import MoCoLoss, info_nce_loss, measures, nt_xent_loss, options, sup_con_loss
+from ntxent import MoCoLoss, info_nce_loss, measures, nt_xent_loss, sup_con_loss
 from ntxent.analysis import exact_loss
 from ntxent.distributed import join
+from ntxent.losses import call
 
 WITHIN = 5.0
 N, D = 6, 4
@@ -75,7 +76,7 @@ def with_row(value):
 
 
 def out_of_memory():
-    with mock.patch.object(options, "unit_rows", side_effect=torch.OutOfMemoryError("no memory")):
+    with mock.patch.object(call, "with_norms", side_effect=torch.OutOfMemoryError("no memory")):
         return nt_xent()
 
 

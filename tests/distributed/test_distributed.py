@@ -389,7 +389,7 @@ def count_messages(mode, n):
 @pytest.mark.parametrize("n", [3, 700])
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_the_number_of_messages_is_fixed(worlds, size, n):
-    """As docs/distributed.md says: per step, forward and backward, whatever the batch."""
+    """As docs/library/distributed.md says: per step, forward and backward, whatever the batch."""
     hops = size // 2
     for counted in worlds(size)(count_messages, "ring", n):
         # A hop brings a block and, but for the first, what was made for it; then it goes home.

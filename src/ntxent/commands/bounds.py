@@ -6,18 +6,15 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.commands._figure import figure_writer
-from ntxent.diagnosis.report import plain
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from ntxent.commands._plots import limit_curves, plot_writer, possible_losses
+from ntxent.commands._text import table, write
+from ntxent.diagnosis.result import plain
 
 RANGES = "One value, several as 0.05,0.1,0.5, or a range"
 GRID = 10_000  # rows of a grid at most
@@ -32,7 +29,7 @@ FLAGS = {
 }
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "-n",
         "--batch-size",
@@ -66,7 +63,7 @@ def run(options: Any) -> int:
         raise ValueError(
             f"{len(sizes)} x {len(temperatures)} values: expected a grid of at most {GRID}"
         )
-    save = None if options.plot is None else figure_writer(options.plot)
+    save = None if options.plot is None else plot_writer(options.plot, "bounds")
     cells = [_limits(options, size, t) for size in sizes for t in temperatures]
     single = len(cells) == 1
     report = {"variant": options.variant, "queue": options.queue, "dim": options.dim}
@@ -74,18 +71,17 @@ def run(options: Any) -> int:
     theorems = _theorems(options, sizes[0], temperatures[0], cells[0]) if single else []
     report |= cells[0] | {"theorems": theorems} if single else {"grid": cells}
     if save is not None:
-        from ntxent.commands import _bounds_figures as figures
-
         if single and options.variant == "nt_xent":
-            save(figures.possible_losses(options, sizes[0], temperatures[0]))
+            given = options.dim, options.loss, options.similarity
+            save(possible_losses(sizes[0], temperatures[0], *given))
         else:
-            save(figures.limit_curves(cells))
+            save(limit_curves(cells))
     if options.json:
         print(json.dumps(plain(report), indent=2, allow_nan=False))
     elif single:
-        _print(_limits_table(cells[0]), _theorems_table(theorems))
+        write([*_limits_table(cells[0]), "", *_theorems_table(theorems)])
     else:
-        _print(_grid_table(cells))
+        write(_grid_table(cells))
     return 0
 
 
@@ -115,7 +111,7 @@ def _numbers(
 
 
 def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
-    """One cell: limits in the units of the variant, and what can be said of the loss."""
+    """The limits at one N and τ, in the units of the variant, and the position of a loss."""
     limits = bounds.limits(options.variant, size, temperature, _queue(options), options.dim)
     cell: dict[str, Any] = {"batch_size": size, "temperature": temperature}
     cell |= limits._asdict()
@@ -131,7 +127,7 @@ def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
 
 
 def _queue(options: Any) -> int | None:
-    """Theorem 13 may be asked for beside any variant; only moco's own limits depend on it."""
+    """The queue, for a variant that has one: Theorem 13 takes it beside any variant."""
     row = VARIANTS.get(options.variant)
     queued = row is not None and row.queued
     queue: int | None = options.queue
@@ -183,36 +179,18 @@ def _theorems(
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _print(*tables: RenderableType) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for table in tables:
-        console.print(table)
+def _limits_table(cell: dict[str, Any]) -> list[str]:
+    levels = ((name, f"{cell[name]:.4f}") for name in LEVELS if cell.get(name) is not None)
+    return [f"N = {cell['batch_size']}, τ = {cell['temperature']:g}", *table(levels, right=(1,))]
 
 
-def _limits_table(cell: dict[str, Any]) -> RenderableType:
-    from rich.table import Table
-
-    title = f"N = {cell['batch_size']}, τ = {cell['temperature']:g}"
-    table = Table(title=title, title_justify="left", box=None, show_header=False)
-    for name in LEVELS:
-        if cell.get(name) is not None:
-            table.add_row(name, f"{cell[name]:.4f}")
-    return table
-
-
-def _theorems_table(theorems: Iterable[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(title="\nTheorems, in nats", title_justify="left", box=None)
-    for name in ("no.", "theorem", "value", "side", "sharp"):
-        table.add_column(name, justify="right" if name in ("no.", "value") else "left")
+def _theorems_table(theorems: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [("no.", "theorem", "value", "side", "sharp")]
     for row in theorems:
         title = row["title"] if row["reason"] is None else f"{row['title']}: {row['reason']}"
         sharp = "no" if row["sharp"] is None else "yes"
-        table.add_row(str(row["theorem"]), title, _value(row["value"]), row["side"], sharp)
-    return table
+        rows.append((str(row["theorem"]), title, _value(row["value"]), row["side"], sharp))
+    return ["Theorems, in nats", *table(rows, right=(0, 2), wrap=1, styles=["bold"])]
 
 
 def _value(value: Any) -> str:
@@ -223,14 +201,10 @@ def _value(value: Any) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3e}"
 
 
-def _grid_table(cells: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
+def _grid_table(cells: list[dict[str, Any]]) -> list[str]:
     shown = [name for name in LEVELS if name in cells[0]]
-    table = Table(box=None)
-    for name in ("N", "τ", *shown):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [("N", "τ", *shown)]
     for cell in cells:
         levels = (_value(cell[name]) for name in shown)
-        table.add_row(str(cell["batch_size"]), f"{cell['temperature']:.4g}", *levels)
-    return table
+        rows.append((str(cell["batch_size"]), f"{cell['temperature']:.4g}", *levels))
+    return table(rows, right=range(len(rows[0])), styles=["bold"])

@@ -13,12 +13,10 @@ from typing_extensions import Self
 
 from ntxent import primitive
 
-__all__ = ["Batch", "Fact", "LocalBatch", "Mode", "join"]
+__all__ = ["Batch", "LocalBatch", "Mode", "join"]
 
 Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
-Fact = str | bool | int | float | None
-"""A setting that must be equal on all ranks."""
 
 
 class Batch:
@@ -36,8 +34,6 @@ class Batch:
     """Number of samples of all ranks."""
     n_negatives: int = 0
     """Number of candidates of all ranks beside the samples."""
-    min_id: int = 0
-    """The smallest id of all ranks."""
     optional: bool = False
     """Whether any rank wants the steps that are optional."""
 
@@ -50,17 +46,17 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass
+        if isinstance(error, RuntimeError) and "vmap" in str(error):
+            raise RuntimeError(primitive.NO_VMAP) from error
 
     def handshake(
         self,
         samples: int,
-        facts: Mapping[str, Fact],
+        facts: Mapping[str, str | bool | int | float | None],
         scale: Tensor | None = None,
         *,
         views: int = 1,
         n_negatives: int = 0,
-        min_id: int = 0,
         optional: bool = False,
         engine: str = "auto",
         device: str = "cpu",
@@ -73,7 +69,6 @@ class Batch:
             scale: 1 / tau, which must be equal as well.
             views: Rows of a sample.
             n_negatives: Candidates beside the samples.
-            min_id: The smallest id of a sample here.
             optional: Whether this rank wants the steps that are optional; all take them where one
                 does.
             engine: The engine that will be asked for.
@@ -93,13 +88,16 @@ class Batch:
         *,
         x_ids: Tensor,
         y_ids: Tensor | None = None,
-        target: Tensor,
+        target: Tensor | None = None,
         both_ways: bool = False,
-        engine: str,
+        unit: bool = False,
+        x_norm: Tensor | None = None,
+        y_norm: Tensor | None = None,
+        engine: str = "auto",
         row_dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor]:
         """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows
-        of this one. ``both_ways`` says that it has entries for ``y``, if only there are rows.
+        of this one.
         """
         raise NotImplementedError
 
@@ -132,42 +130,18 @@ class LocalBatch(Batch):
     def handshake(
         self,
         samples: int,
-        facts: Mapping[str, Fact],
+        facts: Mapping[str, str | bool | int | float | None],
         scale: Tensor | None = None,
         *,
         views: int = 1,
         n_negatives: int = 0,
-        min_id: int = 0,
         optional: bool = False,
         engine: str = "auto",
         device: str = "cpu",
     ) -> None:
-        self.samples, self.n_negatives = samples, n_negatives
-        self.min_id, self.optional = min_id, optional
+        self.samples, self.n_negatives, self.optional = samples, n_negatives, optional
 
-    def contrast(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor,
-        both_ways: bool = False,
-        engine: str,
-        row_dtype: torch.dtype | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        return primitive.contrast(
-            x,
-            y,
-            scale,
-            x_ids=x_ids,
-            y_ids=y_ids,
-            target=target,
-            engine=engine,
-            row_dtype=row_dtype,
-        )
+    contrast = staticmethod(primitive.contrast)
 
     def total(self, part: Tensor) -> Tensor:
         return part
@@ -221,8 +195,7 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Batch:
     # Only here: this module needs PyTorch's compiler, whose import takes a second.
     from ntxent.distributed.global_batch import GlobalBatch
 
-    batch: Batch = GlobalBatch(handle, mode, error)
-    return batch
+    return GlobalBatch(handle, mode, error)
 
 
 def _is_group(handle: object) -> bool:

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.compiler import disable as outside_graphs
 from typing_extensions import Self
 
 from ntxent import engines
-from ntxent.distributed.batch import Batch, Fact, Mode
+from ntxent.distributed.batch import Batch, Mode
 from ntxent.distributed.gather import GatherContrast
 from ntxent.distributed.group import Group, RankError, announce
-from ntxent.distributed.handshake import Header, agree, refuse
+from ntxent.distributed.handshake import Fact, Header, agree, refuse
+from ntxent.distributed.job import Job
 from ntxent.distributed.ring import RingContrast
+from ntxent.unit_rows import unit_rows
 
 __all__ = ["GlobalBatch"]
 
 # "auto" takes the ring where computing every similarity once spares a rank more multiply-adds than
 # its hops cost, or where the rows of all ranks take more bytes than this. A hop's four messages are
-# worth 4 * 160 us * 3e10/s on the 2 cores of docs/scaling.md, and 4 * 20 us * 2e14/s on the GPUs
-# assumed there; not measured on a GPU.
+# worth 4 * 160 us * 3e10/s on the 2 cores of docs/evidence/scaling.md, and 4 * 20 us * 2e14/s on
+# the GPUs assumed there; not measured on a GPU.
 HOP_WORK = {"cpu": 2e7}
 HOP_WORK_ELSEWHERE = 1.6e10
 RING_BYTES = 2**28
 
 _log = logging.getLogger("ntxent")
 _said: set[str] = set()
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def outside_graphs(method: Method) -> Method:
-    """The method as a compiler calls it without tracing into it."""
-    disabled: Method = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
-    return disabled
 
 
 class GlobalBatch(Batch):
@@ -88,7 +83,6 @@ class GlobalBatch(Batch):
         *,
         views: int = 1,
         n_negatives: int = 0,
-        min_id: int = 0,
         optional: bool = False,
         engine: str = "auto",
         device: str = "cpu",
@@ -97,14 +91,14 @@ class GlobalBatch(Batch):
             raise self._error
         engines.select(engine, device)
         facts = {**facts, "views": views, "distributed": self.mode}
-        own = Header(0, samples, n_negatives, min_id, int(optional))
+        own = Header(0, samples, n_negatives, int(optional))
         self._sent = True
         ranks = agree(self.group, own, facts, scale)
         self._agreed = True
         counts = [header.samples for header in ranks]
         negatives = [header.n_negatives for header in ranks]
         self.samples, self.first = sum(counts), sum(counts[: self.rank])
-        self.n_negatives, self.min_id = sum(negatives), min(header.min_id for header in ranks)
+        self.n_negatives = sum(negatives)
         self.optional = any(header.optional for header in ranks)
         self._x_rows = [count * views for count in counts]
         self._y_rows = [x + more for x, more in zip(self._x_rows, negatives, strict=True)]
@@ -118,17 +112,24 @@ class GlobalBatch(Batch):
         *,
         x_ids: Tensor,
         y_ids: Tensor | None = None,
-        target: Tensor,
+        target: Tensor | None = None,
         both_ways: bool = False,
-        engine: str,
+        unit: bool = False,
+        x_norm: Tensor | None = None,
+        y_norm: Tensor | None = None,
+        engine: str = "auto",
         row_dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor]:
-        y_rows = self._x_rows if y is None else self._y_rows
-        ring = self._takes_ring(x, y is None or both_ways, sum(y_rows))
-        counts = (both_ways, self.group, self._x_rows, y_rows)
-        function = _Ring if ring else _Gather
-        how = (*counts, engine, row_dtype, self.group)
-        nll, logit = function.apply(x, y, scale, x_ids, y_ids, target, *how)
+        unit_dtype = row_dtype or engines.accumulation_dtype(x.dtype)
+        if x_norm is not None:
+            x = unit_rows(x, x_norm, unit_dtype)
+        if y is not None and y_norm is not None:
+            y = unit_rows(y, y_norm, unit_dtype)
+        y_counts = self._x_rows if y is None else self._y_rows
+        ring = self._takes_ring(x, y is None or both_ways, sum(y_counts))
+        counts = self._x_rows, y_counts
+        job = Job(x_ids, y_ids, target, both_ways, unit, self.group, *counts, engine, row_dtype)
+        nll, logit = (_Ring if ring else _Gather).apply(x, y, scale, job)
         return nll, logit
 
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:
@@ -177,24 +178,18 @@ class GlobalBatch(Batch):
 # --- backward passes that fail on all ranks where one fails ---------------------------------------
 
 
-def _failing_together(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-    """The function with the group as one more argument, the last."""
-
-    class Together(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> Any:
-            ctx.ranks = inputs[-1]
-            return function.forward(ctx, *inputs[:-1])
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Any:
-            with ctx.ranks.failing_together():
-                return *function.backward(ctx, *grads), None
-
-    return Together
+class _Gather(GatherContrast):
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with ctx.job.group.failing_together():
+            return GatherContrast.backward(ctx, *grads)
 
 
-_Gather, _Ring = map(_failing_together, (GatherContrast, RingContrast))
+class _Ring(RingContrast):
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with ctx.job.group.failing_together():
+            return RingContrast.backward(ctx, *grads)
 
 
 # --- differentiable sums --------------------------------------------------------------------------

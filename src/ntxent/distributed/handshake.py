@@ -14,10 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed.batch import Fact
 from ntxent.distributed.group import Group
 
-__all__ = ["Header", "agree", "refuse"]
+__all__ = ["Fact", "Header", "agree", "refuse"]
+
+Fact = str | bool | int | float | None
 
 TEXT = 4096
 """Bytes of the text."""
@@ -31,7 +32,6 @@ class Header(NamedTuple):
     refuses: int = 0
     samples: int = 0
     n_negatives: int = 0
-    min_id: int = 0
     optional: int = 0
     """Whether this rank wants the steps that are optional."""
     scale: int = 0
