@@ -31,12 +31,12 @@ def half_products():
     """The tiled engine asks for half-precision rows, and notes the dtype of those that it gets."""
     seen = []
 
-    def forward(x, *rest):
-        seen.append(x.dtype)
-        return tiled.ENGINE.forward(x, *rest)
+    def forward(block):
+        seen.append(block.x.dtype)
+        return tiled.ENGINE.forward(block)
 
     declared = replace(tiled.ENGINE, forward=forward, half_products=True)
-    with mock.patch.object(engines, "_discover", return_value=({"tiled": declared}, {})):
+    with mock.patch.dict(engines.ENGINES, tiled=declared):
         yield seen
 
 
