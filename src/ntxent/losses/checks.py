@@ -94,9 +94,9 @@ def check_logits(names: Sequence[str], norm: Tensor, scale: Tensor) -> None:
     largest = torch.finfo(scale.dtype).max
     if not longest * longest * float(scale.detach()) <= largest:
         raise ValueError(
-            f"{' and '.join(dict.fromkeys(names))}: received rows of norm up to {longest:.3g}, whose "
-            f"logits are beyond {str(scale.dtype).removeprefix('torch.')}, expected shorter ones; "
-            "divide them by a constant, or pass normalize=True"
+            f"{' and '.join(dict.fromkeys(names))}: received rows of norm up to {longest:.3g}, "
+            f"whose logits are beyond {str(scale.dtype).removeprefix('torch.')}, expected shorter "
+            "ones; divide them by a constant, or pass normalize=True"
         )
 
 
@@ -135,7 +135,7 @@ def checked_weights(
             'in the order of reduction="none"'
         )
     if weights.is_complex():
-        raise TypeError(f"weights: received {weights.dtype}, expected real numbers")
+        raise TypeError(f"weights: received dtype {weights.dtype}, expected real numbers")
     if weights.device != device:
         raise ValueError(
             f"weights: received device {weights.device} for embeddings on {device}; "
