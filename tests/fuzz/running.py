@@ -483,7 +483,9 @@ def _state(run: Prepared) -> dict[str, Tensor]:
 
 
 def same_tensor(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+    if a.dtype != b.dtype or a.device != b.device or a.shape != b.shape:
+        return False
+    return torch.allclose(a.double(), b.double(), rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def _queue_faults(run: Prepared, problem: Problem) -> list[Fault]:
