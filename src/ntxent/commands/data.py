@@ -1,4 +1,4 @@
-"""Look at images before training: counts, sizes, classes, unusable files, augmented views."""
+"""Inspect images before training: counts, sizes, classes, unusable files, augmented views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train SimCLR on images, evaluate the encoder, keep all of it in a run folder."""
+"""Train SimCLR on images, evaluate the encoder, and write both to a run folder."""
 
 from argparse import SUPPRESS, Action
 from pathlib import Path

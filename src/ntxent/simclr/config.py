@@ -237,7 +237,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order of the data and the augmentation."""
     epochs: int = 60
-    """Passes over the training images; fewer without a GPU, if not given: docs/training/images.md."""
+    """Passes over the training images; fewer without a GPU (docs/training/images.md)."""
     batch_size: int = 256
     """Positive pairs in a batch, N; an incomplete last batch is left out, as limits depend on N.
     Smaller without a GPU or with few images, if not given."""

@@ -68,7 +68,7 @@ const Page = (() => {
 
   const UNITS = [[7200, 3600, "hours"], [180, 60, "minutes"], [0, 1, "seconds"]];
 
-  // The x values in the chosen unit, or in steps where the run does not tell that unit.
+  // The x values in the chosen unit, or in steps where a run does not have that unit.
   function place(grids) {
     const axis = grids.length && grids.every((g) => g[choice.axis] || !g.step.length) ? choice.axis : "step";
     let unit = axis, divisor = 1;

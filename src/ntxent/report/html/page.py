@@ -1,7 +1,7 @@
-"""One file from a template: everything inside it, nothing fetched, all of the user's text escaped.
+"""An HTML file from a template, with its scripts, style, figures and images inside it.
 
-The page's own policy (Content-Security-Policy) forbids any request and any script but the ones
-written here, known by their hashes: what a run is called cannot become code.
+All text of the user is escaped. The page's Content-Security-Policy forbids every request, and every
+script but those written here, which it knows by their hashes: the name of a run cannot become code.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ntxent.diagnosis.result import plain
-from ntxent.report.palette import PALETTES
-from ntxent.report.typesetting import typeset
+from ntxent.files import atomic
+from ntxent.report.html.palette import PALETTES
+from ntxent.report.html.typesetting import typeset
 
 __all__ = ["embedded", "write_page"]
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def embedded(value: Any) -> str:
-    """JSON that can stand inside a ``script`` element, whatever strings it holds.
+    """JSON that can stand inside a ``script`` element, whatever strings it has.
 
     >>> embedded({"name": "</script>"})
     '{"name":"\\\\u003c/script\\\\u003e"}'
@@ -38,10 +38,10 @@ def embedded(value: Any) -> str:
 def write_page(
     out: Path, template: str, data: Mapping[str, Any], scripts: Sequence[str], **context: Any
 ) -> None:
-    """Render ``template`` with the page's ``data`` and ``scripts``, whole or not at all.
+    """Write ``template`` with its ``context``, and with the ``data`` that its ``scripts`` read.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; a file that was there is left as it was.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -65,12 +65,8 @@ def write_page(
         code=[Markup(part) for part in code],
         data=Markup(embedded(plain(data))),
     )
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        partial.write_text(written, encoding="utf-8")
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(out) as path:
+        path.write_text(written, encoding="utf-8")
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -85,7 +81,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _style() -> str:
-    """The style sheet with the palettes as its variables."""
+    """The style sheet, with the palettes as variables of CSS."""
 
     def variables(theme: str) -> str:
         return "".join(f"--{name}:{colour};" for name, colour in PALETTES[theme].items())

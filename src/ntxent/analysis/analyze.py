@@ -1,4 +1,4 @@
-"""What two files of embeddings say: their exact loss, its limits, and where they lie."""
+"""The exact loss of two views, its limits, and measures of the embeddings."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ __all__ = ["Analysis", "analyze", "exact_loss"]
 
 Progress = Callable[[str, float], object]
 
-# Anchors of one call of the primitive; each has all 2N candidates.
+# Anchors in one call of the primitive; each has all 2N candidates.
 ANCHORS = 4096
-# Shares of the time: 90, 40 and 20 s at N = 100,000, d = 128 on 2 cores.
+# Shares of the time of the loss and of the ranking; uniformity takes the rest. Measured at
+# N = 100,000, d = 128 on 2 cores: 90, 40 and 20 s.
 LOSS, RANKING = 0.6, 0.27
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The loss of N pairs as one batch, what it proves of them, and what was measured instead.
+    """The loss of N pairs as one batch, what it proves of them, and what is measured of them.
 
-    Bounds are those of :mod:`ntxent.bounds`, in nats; measures those of :mod:`ntxent.measures`,
-    of unit rows.
+    Limits are those of :mod:`ntxent.bounds`, in nats. Measures are those of
+    :mod:`ntxent.measures`, of unit rows.
 
-    similarity_interval: holds s̄ as the loss alone proves (Theorem 8), to compare with s̄ itself.
-    similarity_gap: the loss alone proves s̄ − n̄ to be at least this (Theorem 8).
-    measured_floor, similarity_ceiling: the loss lies between them, given s̄ and n̄ (Theorem 5), or
-        s̄ (Theorem 3).
-    candidate_similarity: mean cosine over all candidates, positives included.
-    candidate_similarity_interval: holds it, given the loss and s̄ (Theorem 11).
-    contrastive_accuracy: share of anchors with their positive on top; top1_share in the diagnosis
-        is what the loss proves of it (Theorem 9).
-    uniformity: mean of the two views, t = 2.
+    similarity_interval: the interval that the loss alone proves for s̄ (Theorem 8).
+    similarity_gap: the smallest s̄ − n̄ that the loss alone allows (Theorem 8).
+    measured_floor: the smallest loss that s̄ and n̄ allow (Theorem 5).
+    similarity_ceiling: the largest loss that s̄ allows (Theorem 3).
+    candidate_similarity: the mean cosine over all candidates, positives included.
+    candidate_similarity_interval: what the loss and s̄ prove of it (Theorem 11).
+    contrastive_accuracy: the share of anchors whose positive is their most similar candidate; the
+        diagnosis has what the loss proves of it, ``top1_share`` (Theorem 9).
+    uniformity: the mean of the two views, t = 2.
     """
 
     diagnosis: Diagnosis
@@ -59,7 +60,7 @@ class Analysis:
     histogram: SimilarityHistogram
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat object of JSON values; the fields of the diagnosis stand beside its own."""
+        """A flat dict of JSON values: the fields of the diagnosis and those of the analysis."""
         own = {k: v for k, v in vars(self).items() if k not in ("diagnosis", "histogram")}
         lists = {k: list(v) for k, v in own.items() if isinstance(v, tuple)}
         return self.diagnosis.to_dict() | own | lists | {"histogram": self.histogram._asdict()}
@@ -80,8 +81,8 @@ def exact_loss(
 ) -> float:
     r"""NT-Xent of all rows as one batch, in nats, without gradient and in O(N d) memory.
 
-    It is :func:`ntxent.nt_xent_loss` by streaming: anchors in chunks, each against all candidates,
-    the chunks shared among ``ranks``.
+    The value is that of :func:`ntxent.nt_xent_loss`. Anchors are processed in chunks, each against
+    all candidates; ``ranks`` divide the chunks among themselves.
 
     >>> round(exact_loss(torch.eye(2), torch.eye(2), temperature=0.5), 6)
     0.239545
@@ -96,7 +97,8 @@ def exact_loss(
     for start in range(ANCHORS * ranks.rank, len(z), ANCHORS * ranks.size):
         rows = slice(start, start + ANCHORS)
         nll, _ = contrast(z[rows], z, scale, x_ids=pair[rows], y_ids=pair, target=positive[rows])
-        # Self and positive are left out: exp(nll) is the odds against the positive.
+        # Self and positive are excluded, so nll = log Σ exp(negatives) − positive, and the loss of
+        # the anchor is log(1 + exp(nll)).
         total += float(softplus(nll.double(), threshold=40).sum())
         if on_progress is not None:
             on_progress(min(1.0, rows.stop / len(z)))
@@ -114,17 +116,17 @@ def analyze(
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.
 
-    Time is that of 7 N^2 d multiply-adds, memory O(N d). The loss grows with N: what a training
-    run logged is of batches of its own N.
+    It takes 7 N^2 d multiply-adds and O(N d) memory. The loss grows with N: do not compare it with
+    the loss that a training run logged at a smaller N.
 
     Args:
         z1: First views ``[N, d]``; float16, bfloat16, float32 or float64.
         z2: Second views ``[N, d]``; row i is the positive of row i of ``z1``.
         temperature: tau, 1e-6 to 1e6.
         names: What an error calls the views.
-        ranks: Who shares the work: the ranks of a process group, each of which has all rows and
-            gets the whole report.
-        on_progress: Called with the stage and the share of all the work that is done.
+        ranks: The ranks of a process group, which divide the work. Each has all rows and returns
+            the whole analysis.
+        on_progress: Called with the name of the stage and the share of the work that is done.
 
     Raises:
         TypeError: a view is not a floating-point tensor.

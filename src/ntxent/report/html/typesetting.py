@@ -1,4 +1,4 @@
-"""Formulas written in a line, as HTML with their powers raised and their indices lowered."""
+"""Formulas of plain text as HTML, with superscripts and subscripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARK = re.compile(r"(\^)(\(|[−\w/]+)|(_)(\w+)")
 
 
 def typeset(text: str) -> Markup:
-    """``e^(2/τ)`` and ``s_ik`` with their exponent raised and their index lowered, all escaped.
+    """Text such as ``e^(2/τ)`` and ``s_ik``, escaped, with exponents raised and indices lowered.
 
     >>> print(typeset("(N−1)e^(2/(φτ)) < K_d"))
     (N−1)e<sup>2/(φτ)</sup> &lt; K<sub>d</sub>
@@ -37,7 +37,7 @@ def typeset(text: str) -> Markup:
 
 
 def _closing(text: str, start: int) -> int:
-    """Just behind the parenthesis that closes the one at ``start``, or the end."""
+    """The index after the parenthesis that closes the one at ``start``, or the end of the text."""
     depth = 0
     for at in range(start, len(text)):
         depth += (text[at] == "(") - (text[at] == ")")

@@ -1,8 +1,8 @@
-"""Colours of the pages by meaning, for a light and a dark background.
+"""Colours by name, for a light and a dark background.
 
-The hues are those of Okabe and Ito, which colour-blind readers tell apart, in shades that keep a
-contrast of 4.5 with the background. A figure names a colour as ``@loss``, or ``@loss/0.2`` for a
-share of opacity; the page fills in the shade of its theme, :func:`resolve` the light one.
+The hues are those of Okabe and Ito, which colour-blind readers tell apart. Text keeps a contrast of
+4.5 with the background, marks one of 3. A figure names a colour as ``@blue``, or as ``@blue/0.2``
+with an opacity; the page replaces the name by the shade of its theme, as :func:`resolve` does.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CYCLE = ("blue", "orange", "green", "purple", "amber", "sky", "grey", "ink")
 
 
 def resolve(value: Any, theme: str = "light") -> Any:
-    """The same figure with colours instead of their names.
+    """The same values, with the colours of a theme in place of their names.
 
     >>> resolve({"color": ["@blue", "@line/0.5"]})
     {'color': ['#0067a3', 'rgba(223,227,232,0.5)']}
