@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check bench study study-quick wheel chromium clean
+.PHONY: run test check bench fuzz study study-quick wheel chromium clean
 
 run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the tables.
 	$(BIN)/ntxent train $(ARGS)
@@ -18,6 +18,11 @@ check: $(STAMP) chromium    ## What each commit must pass.
 
 bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+FUZZ_SECONDS ?= 3600
+
+fuzz: $(STAMP)          ## Random cases beside the definition, for an hour; what `make test` does for half a minute.
+	$(BIN)/python tests/fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 study: $(STAMP)         ## The study of docs/study.md: about half an hour on two cores; stopped, it goes on.
 	$(BIN)/python -m study run $(ARGS)

@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contenders import FAMILIES
 from benchmarks.environment import describe, environment
-from benchmarks.measure import Row, measure
+from benchmarks.suite.contenders import FAMILIES
+from benchmarks.suite.measure import Row, measure
 
 QUICK = ("ntxent", "dense eager", "dense compiled", "lightly", "pytorch-metric-learning")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study import rows
-from study.grids import FULL, QUICK, Extent, specs
-from study.repeating import again, compare, drawn
-from study.running import environment, run_all
-from study.write import write
+from study.page import rows
+from study.page.repeating import again, compare, drawn
+from study.page.write import write
+from study.runs.grids import FULL, QUICK, Extent, specs
+from study.runs.running import environment, run_all
 
 HERE = Path(__file__).parent
 KEPT = HERE / "rows"

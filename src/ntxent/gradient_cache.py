@@ -49,14 +49,16 @@ def gradcache(
     and then, as after those two lines, ``optimizer.step()``. Each view is embedded in chunks, on
     its own. Layers that couple the rows of a chunk, such as BatchNorm while training, see its
     ``chunk_size`` rows and not the batch: that is another network than the naive one, though the
-    gradient is still exactly that of its loss. Buffers, such as running statistics, change in the
-    first pass only.
+    gradient is still exactly that of its loss. Buffers of the encoders, such as running statistics,
+    change in the first pass only, and not at all where the call ends with an error; gradients are
+    then undefined, as after a ``backward()`` that fails.
 
     Args:
         encoder: What embeds a view: rows in, ``[n, d]`` out; a module, possibly in
-            DistributedDataParallel, whose gradients are then synchronised once. Or one for each
-            view (an image and a text encoder).
-        views: Tensors, or dicts, lists or tuples of tensors, with one row a sample.
+            DistributedDataParallel, whose gradients are then synchronised once, or a method of one.
+            Or one for each view (an image and a text encoder), some of which may be frozen.
+        views: Tensors, or dicts, lists or tuples of tensors, with one row a sample. Those that
+            require a gradient get it; a graph behind them is gone through once.
         loss: A function of the embeddings of the views. Where it returns a tuple, as with
             ``return_stats=True``, the first element is differentiated. It may be distributed.
         chunk_size: Rows of a view that are embedded at a time.
@@ -72,6 +74,7 @@ def gradcache(
     Raises:
         ValueError: ``chunk_size`` is below 1, there is no view, there are as many encoders as views
             or one, or an encoder returns other rows than it was given.
+        RuntimeError: nothing requires a gradient: neither an encoder, nor a view, nor the loss.
 
     Example:
         >>> import torch, ntxent
@@ -93,25 +96,65 @@ def gradcache(
             f"encoder: received {len(encoders)} for {len(views)} views, expected one for all of "
             "them or one each"
         )
+    with _restored(encoders, only_after_errors=True):
+        return _step(encoders, views, loss, chunk_size, scaler)
+
+
+def _step(
+    encoders: Sequence[Encoder],
+    views: Sequence[Any],
+    loss: Callable[..., Any],
+    chunk_size: int,
+    scaler: torch.amp.GradScaler | None,
+) -> Any:
+    inputs = [_Input(view) for view in views]
     chunks = [
-        [_Chunk(embed, rows) for rows in _split(view, chunk_size)]
-        for embed, view in zip(encoders, views, strict=True)
+        [_Chunk(embed, rows) for rows in _split(given.view, chunk_size)]
+        for embed, given in zip(encoders, inputs, strict=True)
     ]
     with torch.no_grad(), _unsynchronised(encoders):
         embeddings = [torch.cat([chunk.embed() for chunk in view]) for view in chunks]
     result = loss(*(z.requires_grad_() for z in embeddings))
     value = result[0] if isinstance(result, tuple) else result
-    _backward(value if scaler is None else scaler.scale(value))
+    value = value if scaler is None else scaler.scale(value)
+    trained = _leaves(value) - {id(z) for z in embeddings}
+    _backward([value])
 
     work = [chunk for view in chunks for chunk in view]
     gradients = [part for z in embeddings for part in torch.split(_gradient(z), chunk_size)]
     last = {id(chunk.encoder): chunk for chunk in work}
-    with _statistics_kept(encoders):
+    replayed = []
+    with _restored(encoders):
         for chunk, gradient in zip(work, gradients, strict=True):
             final = last[id(chunk.encoder)] is chunk
             with nullcontext() if final else _unsynchronised([chunk.encoder]):
-                chunk.replay(gradient)
+                replayed.append(chunk.replay(gradient))
+    if not trained and not any(replayed):
+        raise RuntimeError(
+            "encoder: received none that requires a gradient, with a loss that has no parameter, "
+            "expected something to train; call loss(...) itself for its value alone"
+        )
+    cut = [pair for given in inputs for pair in given.cut if pair[1].grad is not None]
+    if cut:
+        _backward([tensor for tensor, _ in cut], [_gradient(leaf) for _, leaf in cut])
     return tree_map_only(Tensor, Tensor.detach, result)
+
+
+class _Input:
+    """A view whose tensors that carry a graph (of a module before the encoder) are cut off it, so
+    that the chunks go back through it once and not each for itself.
+    """
+
+    def __init__(self, view: Any) -> None:
+        self.cut: list[tuple[Tensor, Tensor]] = []
+        self.view = tree_map_only(Tensor, self._cut, view)
+
+    def _cut(self, tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            return tensor
+        leaf = tensor.detach().requires_grad_()
+        self.cut.append((tensor, leaf))
+        return leaf
 
 
 class _Chunk:
@@ -133,8 +176,10 @@ class _Chunk:
             )
         return z
 
-    def replay(self, gradient: Tensor) -> None:
-        """Embed the rows again, with a graph, and send the gradient back through it."""
+    def replay(self, gradient: Tensor) -> bool:
+        """Embed the rows again, with a graph, and send the gradient back through it; whether there
+        is one, which a frozen encoder has not.
+        """
         # Weights that autocast rounded in the first pass were rounded without a graph.
         torch.clear_autocast_cache()
         with torch.random.fork_rng(self.devices):
@@ -142,7 +187,9 @@ class _Chunk:
             for device, state in zip(self.devices, self.cuda_states, strict=True):
                 torch.cuda.set_rng_state(state, device)
             z = self.encoder(self.rows)
-        _backward(z, gradient)
+        if z.requires_grad:
+            _backward([z], [gradient])
+        return z.requires_grad
 
 
 def _rows(view: Any) -> int:
@@ -156,9 +203,23 @@ def _split(view: Any, size: int) -> Iterator[Any]:
         yield tree_map_only(Tensor, itemgetter(rows), view)
 
 
-def _backward(value: Tensor, gradient: Tensor | None = None) -> None:
-    with torch.autocast(value.device.type, enabled=False):
-        torch.autograd.backward(value, gradient)
+def _backward(values: list[Tensor], gradients: list[Tensor] | None = None) -> None:
+    with torch.autocast(values[0].device.type, enabled=False):
+        torch.autograd.backward(values, gradients)
+
+
+def _leaves(value: Tensor) -> set[int]:
+    """``id`` of every tensor that ``value.backward()`` would give a gradient."""
+    found, seen, left = set(), set(), [value.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if (leaf := getattr(node, "variable", None)) is not None:
+            found.add(id(leaf))
+        left += [after for after, _ in node.next_functions]
+    return found
 
 
 def _gradient(z: Tensor) -> Tensor:
@@ -176,10 +237,26 @@ def _unsynchronised(encoders: Sequence[Encoder]) -> Iterator[None]:
 
 
 @contextmanager
-def _statistics_kept(encoders: Sequence[Encoder]) -> Iterator[None]:
-    """The second pass sees the same rows: running statistics have already counted them."""
-    modules = [encoder for encoder in encoders if isinstance(encoder, torch.nn.Module)]
-    kept = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
-    yield
-    for buffer, value in kept:
-        buffer.copy_(value)
+def _restored(encoders: Sequence[Encoder], only_after_errors: bool = False) -> Iterator[None]:
+    """Buffers, such as running statistics, are afterwards what they were before."""
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for module in {id(m): m for e in encoders for m in _modules(e)}.values()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    error = True
+    try:
+        yield
+        error = False
+    finally:
+        if error or not only_after_errors:
+            with torch.no_grad():
+                for module, name, buffer, value in kept:
+                    buffer.copy_(value)
+                    setattr(module, name, buffer)  # a module may have put another in its place
+
+
+def _modules(encoder: Encoder) -> Iterator[torch.nn.Module]:
+    """Those of a module, or of the one whose method is given."""
+    owner = getattr(encoder, "__self__", encoder)
+    return owner.modules() if isinstance(owner, torch.nn.Module) else iter(())

@@ -3,154 +3,176 @@
 Run eagerly it is an ``autograd.Function`` around an engine. For what traces it (``torch.compile``,
 ``torch.export``, fake tensors) it is an operator registered with ``torch.library``: the same
 functions behind PyTorch's dispatcher, which would otherwise cost 0.2 ms a step. Which engine
-computes it is an argument. The laws are in :mod:`ntxent.engines`.
+computes it is an argument. The laws are in :mod:`ntxent.engines.contract`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from ntxent import engines
-from ntxent.autograd import eager
+from ntxent.engines import Block, Sums
+from ntxent.unit_rows import any_arguments, through_norm
 
-__all__ = ["contrast", "rounded"]
+__all__ = ["NO_VMAP", "contrast", "run_backward", "run_forward"]
+
+_REMEDY = (
+    "and only first derivatives in reverse mode of one batch are computed; use "
+    "ntxent.reference.dense_nt_xent_loss, which torch.func transforms as any other function"
+)
+NO_VMAP = f"ntxent: vmap, or jacrev, was asked for, {_REMEDY}"
 
 
-def rounded(
-    x: Tensor, y: Tensor | None, row_dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor | None]:
+def run_forward(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor | None,
+    both_ways: bool,
+    unit: bool,
+    engine: str,
+    row_dtype: torch.dtype | None,
+    x_norm: Tensor | None = None,
+    y_norm: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:class:`Sums` of a block, from the engine: whatever calls an engine calls it through here and
+    :func:`run_backward`, with rows divided by their norms, rounded, and outside autocast.
+    """
+    with _without_autocast(x):
+        x, y = _rows(x, x_norm, row_dtype), None if y is None else _rows(y, y_norm, row_dtype)
+        block = Block(x, y, scale, x_ids, y_ids, target, both_ways, unit)
+        if x.shape[0] and (y is None or y.shape[0]):
+            return engines.select(engine, x.device.type).forward(block)
+        anchors = _anchors(x, y, both_ways)  # a rank may be left without rows
+        nll = x.new_full((anchors,), -torch.inf, dtype=engines.accumulation_dtype(x.dtype))
+        return Sums(nll, torch.zeros_like(nll), nll.new_empty(0))
+
+
+def run_backward(
+    x: Tensor,
+    y: Tensor | None,
+    scale: Tensor,
+    x_ids: Tensor,
+    y_ids: Tensor | None,
+    target: Tensor | None,
+    both_ways: bool,
+    unit: bool,
+    nll: Tensor,
+    logit: Tensor,
+    saved: Tensor,
+    grad_nll: Tensor,
+    grad_logit: Tensor | None,
+    engine: str,
+    row_dtype: torch.dtype | None,
+    wants_dy: bool,
+    wants_d_scale: bool,
+    x_norm: Tensor | None = None,
+    y_norm: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(dx, dy, d_scale) of a block, in the accumulation dtype; empty where not wanted."""
+    with _without_autocast(x):
+        x, y = _rows(x, x_norm, row_dtype), None if y is None else _rows(y, y_norm, row_dtype)
+        block = Block(x, y, scale, x_ids, y_ids, target, both_ways, unit)
+        sums = Sums(nll, logit, saved)
+        if x.shape[0] and (y is None or y.shape[0]):
+            run = engines.select(engine, x.device.type).backward
+            dx, dy = run(block, sums, grad_nll, grad_logit, wants_dy)
+        else:
+            dx = torch.zeros_like(x, dtype=nll.dtype)
+            dy = dx.new_zeros(0 if y is None or not wants_dy else y.shape)
+        d_scale = dx.new_empty(0)
+        if wants_d_scale:  # (6)
+            along = torch.linalg.vecdot(x.to(dx.dtype), dx).sum()
+            d_scale = along / (scale * (2 if y is None else 1))
+        if x_norm is not None:
+            dx = through_norm(dx, x, x_norm)
+        if y is not None and y_norm is not None and wants_dy:
+            dy = through_norm(dy, y, y_norm)
+        return dx, dy, d_scale
+
+
+def _rows(x: Tensor, norm: Tensor | None, row_dtype: torch.dtype | None) -> Tensor:
     """The rows as an engine gets them."""
-    if row_dtype is None:
-        return x, y
-    return x.to(row_dtype), None if y is None else y.to(row_dtype)
+    if norm is not None:
+        x = x / norm
+    return x if row_dtype is None else x.to(row_dtype)
 
 
-def _unrounded(x: Tensor) -> AbstractContextManager[object]:
-    """Without autocast, where it is on: switching off what is off takes 4 us."""
+def _anchors(x: Tensor, y: Tensor | None, both_ways: bool) -> int:
+    return x.shape[0] + y.shape[0] if both_ways and y is not None else x.shape[0]
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Switching off what is off takes 4 us."""
     device = x.device.type
     on = torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
-def _forward(
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    engine: str,
-    row_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    x, y = rounded(x, y, row_dtype)
-    if not len(x):  # a rank may be left without anchors
-        nothing = x.new_empty(0, dtype=engines.accumulation_dtype(x.dtype))
-        return nothing, nothing.clone(), nothing.clone()
-    with _unrounded(x):
-        return engines.select(engine, x.device.type).forward(x, y, scale, x_ids, y_ids, target)
-
-
-_contrast = torch.library.custom_op("ntxent::contrast", _forward, mutates_args=())
-
-
-@_contrast.register_fake
-def _(
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    engine: str,
-    row_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    row = x.new_empty(target.shape[0], dtype=engines.accumulation_dtype(x.dtype))
-    kept = engines.select(engine, x.device.type).kept_shape(x, y)
-    return row, torch.empty_like(row), row.new_empty(kept)
-
-
-def _backward(
-    grad_nll: Tensor,
-    grad_logit: Tensor,
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    nll: Tensor,
-    logit: Tensor,
-    kept: Tensor,
-    engine: str,
-    wants_dy: bool,
-    row_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor]:
-    x, y = rounded(x, y, row_dtype)
-    if not len(x):
-        dtype = engines.accumulation_dtype(x.dtype)
-        dx = x.to(dtype, copy=True)
-        return dx, dx.new_zeros(0 if y is None or not wants_dy else y.shape)
-    inputs = (grad_nll, grad_logit, x, y, scale, x_ids, y_ids, target, nll, logit, kept)
-    with _unrounded(x):
-        return engines.select(engine, x.device.type).backward(*inputs, wants_dy=wants_dy)
-
-
+_contrast = torch.library.custom_op("ntxent::contrast", run_forward, mutates_args=())
 _contrast_backward = torch.library.custom_op(
-    "ntxent::contrast_backward", _backward, mutates_args=()
+    "ntxent::contrast_backward", run_backward, mutates_args=()
 )
 
 
+@_contrast.register_fake
+def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = inputs[:2]
+    both_ways, _, engine = inputs[6:9]
+    nll = x.new_empty(_anchors(x, y, both_ways), dtype=engines.accumulation_dtype(x.dtype))
+    saved = engines.select(engine, x.device.type).saved_shape(x, y)
+    return nll, torch.empty_like(nll), nll.new_empty(saved)
+
+
 @_contrast_backward.register_fake
-def _(
-    grad_nll: Tensor,
-    grad_logit: Tensor,
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    nll: Tensor,
-    logit: Tensor,
-    kept: Tensor,
-    engine: str,
-    wants_dy: bool,
-    row_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor]:
+def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = inputs[:2]
+    wants_dy, wants_d_scale = inputs[15:17]
     dtype = engines.accumulation_dtype(x.dtype)
     dx = torch.empty_like(x, dtype=dtype)
-    return dx, torch.empty_like(y, dtype=dtype) if wants_dy and y is not None else dx.new_empty(0)
+    dy = torch.empty_like(y, dtype=dtype) if wants_dy and y is not None else dx.new_empty(0)
+    return dx, dy, dx.new_empty(() if wants_d_scale else 0)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.engine, ctx.row_dtype = inputs
+    *tensors, ctx.both_ways, ctx.unit, ctx.engine, ctx.row_dtype, x_norm, y_norm = inputs
     ctx.mark_non_differentiable(output[2])
-    ctx.set_materialize_grads(False)  # zeros for what is kept would be a tile
-    ctx.save_for_backward(*tensors, *output)
+    ctx.set_materialize_grads(False)  # zeros for what is saved would be a tile
+    ctx.save_for_backward(*tensors, *output, x_norm, y_norm)
 
 
 def _gradient(
-    ctx: Any, grad_nll: Tensor | None, grad_logit: Tensor | None, grad_kept: None
+    ctx: Any, grad_nll: Tensor | None, grad_logit: Tensor | None, grad_saved: None
 ) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # once: activation checkpointing recomputes them at each access
-    x, y, scale, *_, nll, logit, _ = saved
+    # once: activation checkpointing recomputes them at each access
+    *tensors, nll, logit, saved, x_norm, y_norm = ctx.saved_tensors
+    x, y = tensors[:2]
     grad_nll = torch.zeros_like(nll) if grad_nll is None else grad_nll
-    grad_logit = torch.zeros_like(logit) if grad_logit is None else grad_logit
-    inputs = (grad_nll, grad_logit, *saved, ctx.engine, ctx.needs_input_grad[1], ctx.row_dtype)
+    _, wants_dy, wants_d_scale, *others = ctx.needs_input_grad
     # Only where gradients of gradients are recorded is there one to refuse.
-    recorded = _EagerBackward.apply if torch.is_grad_enabled() else _backward
-    dx, dy = (_contrast_backward if _traced(x) else recorded)(*inputs)
-    d_scale = None
-    if ctx.needs_input_grad[2]:
-        # Every logit is scale * <x, y>, so scale * dL/dscale = sum <x, dL/dx> over one side of the
-        # product; for self-similarity dx holds both sides.
-        with _unrounded(x):
-            total = torch.linalg.vecdot(x.to(dx.dtype), dx).sum()
-        d_scale = total / (scale * (2 if y is None else 1))
-    d_y = dy.to(y.dtype) if ctx.needs_input_grad[1] else None
-    return dx.to(x.dtype), d_y, d_scale, *(None,) * 5
+    recorded = _EagerBackward.apply if torch.is_grad_enabled() else run_backward
+    dx, dy, d_scale = (_contrast_backward if _traced(x) else recorded)(
+        *tensors,
+        ctx.both_ways,
+        ctx.unit,
+        nll,
+        logit,
+        saved,
+        grad_nll,
+        grad_logit,
+        ctx.engine,
+        ctx.row_dtype,
+        wants_dy,
+        wants_d_scale,
+        x_norm,
+        y_norm,
+    )
+    gradients = dx.to(x.dtype), dy.to(y.dtype) if wants_dy else None
+    return *gradients, d_scale if wants_d_scale else None, *(None for _ in others)
 
 
 _contrast.register_autograd(_gradient, setup_context=_setup_context)
@@ -160,6 +182,16 @@ def _no_second_gradient(ctx: Any, *grads: Tensor) -> None:
     raise RuntimeError(
         "ntxent: a second derivative of the loss was asked for, and only first ones are computed; "
         "use ntxent.reference.dense_nt_xent_loss, which autograd differentiates twice"
+    )
+
+
+def _no_vmap(*arguments: Any) -> NoReturn:
+    raise RuntimeError(NO_VMAP)
+
+
+def _no_forward_mode(*arguments: Any) -> NoReturn:
+    raise RuntimeError(
+        f"ntxent: a derivative in forward mode (jvp, jacfwd, hessian) was asked for, {_REMEDY}"
     )
 
 
@@ -173,35 +205,39 @@ def contrast(
     *,
     x_ids: Tensor,
     y_ids: Tensor | None = None,
-    target: Tensor,
-    engine: str,
+    target: Tensor | None = None,
+    both_ways: bool = False,
+    unit: bool = False,
+    x_norm: Tensor | None = None,
+    y_norm: Tensor | None = None,
+    engine: str = "auto",
     row_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Negative log-likelihood of each row's target among its candidates, in O(M d) memory.
 
     Naively::
 
-        l = scale * x @ (x if y is None else y).T
+        x, y = x / x_norm, x / x_norm if y is None else y / y_norm
+        l = scale * x @ y.T
         logit = l[range(M), target]
         nll = l.masked_fill(x_ids[:, None] == y_ids, -inf).logsumexp(1) - logit
 
     Args:
-        x: Anchors ``[M, d]``.
-        y: Candidates ``[K, d]``, or None where the anchors are their own candidates.
-        scale: 0-d, the inverse temperature.
-        x_ids: int64 ``[M]``; a candidate with an anchor's id is not its candidate.
-        y_ids: int64 ``[K]``, or None with ``y``.
-        target: int64 ``[M]``, the index of each anchor's target, or -1 for none (its logit is 0);
-            or ``[M + K]``, and then the candidates are anchors too, the rows of ``x`` theirs.
+        x, y, scale, x_ids, y_ids, target, both_ways, unit: As in
+            :class:`ntxent.engines.Block`; M and K may be 0.
+        x_norm: ``[M, 1]``, the norms by which the rows are divided; None: they are used as they
+            are. The gradient is that in the rows before the division.
+        y_norm: ``[K, 1]``, likewise.
         engine: ``"auto"`` or the name of an engine.
-        row_dtype: What the engine gets the rows in; their gradient keeps the dtype of ``x``. By
-            default they go in as they are.
+        row_dtype: What the engine gets the rows in; their gradient keeps the dtype of ``x``. None:
+            they go in as they are.
 
     Returns:
-        ``nll`` and ``logit``, both shaped as ``target``, in nats; differentiable in x, y and scale.
+        ``nll`` and ``logit``, one an anchor, in nats; differentiable in x, y and scale.
     """
-    inputs = x, y, scale, x_ids, y_ids, target, engine, row_dtype
-    nll, logit, _ = (_contrast if _traced(x) else _eager_contrast)(*inputs)
+    run = _contrast if _traced(x) else _EagerContrast.apply
+    block = x, y, scale, x_ids, y_ids, target, both_ways, unit
+    nll, logit, _ = run(*block, engine, row_dtype, x_norm, y_norm)
     return nll, logit
 
 
@@ -211,15 +247,20 @@ def _traced(x: Tensor) -> bool:
 
 
 class _EagerContrast(torch.autograd.Function):
-    forward = staticmethod(_forward)
+    vmap = staticmethod(_no_vmap)
+    jvp = staticmethod(_no_forward_mode)
+    forward = staticmethod(run_forward)
     setup_context = staticmethod(_setup_context)
     backward = staticmethod(_gradient)
 
 
 class _EagerBackward(torch.autograd.Function):
-    forward = staticmethod(_backward)
+    vmap = staticmethod(_no_vmap)
+    jvp = staticmethod(_no_forward_mode)
+    forward = staticmethod(run_backward)
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_no_second_gradient)
 
 
-_eager_contrast = eager(_EagerContrast)
+any_arguments(run_forward)
+any_arguments(run_backward)

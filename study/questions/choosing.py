@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ntxent import bounds
-from study.data import DATA
-from study.rows import Rows
-from study.statistics import RESAMPLES, Estimate, interval, mean
-from study.style import LINES, canvas, finish
+from study.page.rows import Rows
+from study.page.statistics import RESAMPLES, Estimate, interval, mean
+from study.page.style import LINES, canvas, finish
+from study.runs.data import DATA
 
 FITTED = "digits"
 TESTED = tuple(data for data in DATA if data != FITTED)

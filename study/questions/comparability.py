@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ntxent import bounds
-from study.data import DATA
-from study.rows import Rows
-from study.statistics import Estimate, correlations, correlations_within, interval, mean, share
-from study.style import COLOURS, LINES, canvas, finish
+from study.page.rows import Rows
+from study.page.statistics import Estimate, correlations, correlations_within, interval, mean, share
+from study.page.style import COLOURS, LINES, canvas, finish
+from study.runs.data import DATA
 
 CELL = ["batch_size", "temperature"]
 # Each turned so that more is better; the value is what a table calls it.

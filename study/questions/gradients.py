@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ntxent import bounds
-from study.data import DATA
+from study.page.rows import Rows
+from study.page.statistics import mean, median
+from study.page.style import LINES, canvas, finish
 from study.questions.tightness import EARLY, healthy
-from study.rows import Rows
-from study.statistics import mean, median
-from study.style import LINES, canvas, finish
+from study.runs.data import DATA
 
 LOW, HIGH = 0.25, 0.6  # of H5a
 GAIN = 0.01  # of H5b: one point of accuracy

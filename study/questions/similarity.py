@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ntxent import bounds
+from study.page.rows import Rows
+from study.page.statistics import Estimate, median, share
+from study.page.style import LINES, canvas, finish
 from study.questions.tightness import healthy
-from study.rows import Rows
-from study.statistics import Estimate, median, share
-from study.style import LINES, canvas, finish
 
 CERTAIN = 0.5  # a lower limit of s̄ that is worth having
 

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ntxent import bounds
-from study.rows import Rows
-from study.statistics import mean, median, share
-from study.style import LINES, canvas, finish
+from study.page.rows import Rows
+from study.page.statistics import mean, median, share
+from study.page.style import LINES, canvas, finish
 
 # What is known beside N and τ, and the direction in which the theorem bounds the loss.
 THEOREMS = {

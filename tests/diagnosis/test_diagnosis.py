@@ -233,11 +233,10 @@ def test_exact_chance_of_another_convention_comes_first():
 @settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(2, 8), st.integers(1, 6), st.floats(0.1, 2))
 def test_limits_of_other_denominators_hold(seed, size, dim, temperature):
-    from ntxent.diagnosis.conventions import Setting, conventions
+    from ntxent.diagnosis.conventions import conventions
 
     found = {
-        c.words.split(" (")[0]: c.limits
-        for c in conventions(Setting(size, temperature, "nt_xent", None, None))
+        c.words.split(" (")[0]: c.limits for c in conventions(bounds.Convention(size, temperature))
     }
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((2 * size, dim))

@@ -191,7 +191,8 @@ def test_paths_that_are_no_logs(tmp_path):
 def test_settings_are_found_at_any_depth(name, text, expected, tmp_path):
     write(tmp_path / name, text)
     log = write(tmp_path / "logs" / "a.csv", "loss\n5\n")
-    assert find_settings(log)[:3] == expected
+    found = find_settings(log).found
+    assert tuple(map(found.get, ("batch_size", "temperature", "dim"))) == expected
 
 
 @pytest.mark.parametrize(

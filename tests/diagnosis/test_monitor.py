@@ -286,7 +286,7 @@ def test_a_callback_serves_one_fit_after_another_and_is_pickled():
     for _ in range(2):
         fit(Tiny(loss=math.nan), callback)
         assert len(callback.monitor.warnings) == 1
-    assert pickle.loads(pickle.dumps(callback)).monitor.batch_size == N
+    assert pickle.loads(pickle.dumps(callback)).monitor.convention.batch_size == N
 
 
 def test_loggers_get_every_look_at_the_step_of_its_row(tmp_path):

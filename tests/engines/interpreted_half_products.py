@@ -11,7 +11,7 @@ import math
 
 import pytest
 import torch
-from benchmarks.gpu_contenders import OURS, PRECISIONS, TEMPERATURE, contenders
+from benchmarks.gpu.contenders import OURS, PRECISIONS, TEMPERATURE, contenders
 from torch.nn.functional import normalize, softplus
 
 from embeddings import views

@@ -83,7 +83,7 @@ def test_every_kernel_compiles_and_fits(architecture):
         ("--widths", "768", "--precisions", "bfloat16", "tf32x3"),
         ("--widths", "128", "--shapes", "one way", "both ways", "--precisions", "bfloat16"),
     ):
-        command = [sys.executable, "-m", "benchmarks.kernels", "--json", *more]
+        command = [sys.executable, "-m", "benchmarks.gpu.kernels", "--json", *more]
         command += ["--architectures", str(architecture)]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr[-5000:]
@@ -254,6 +254,6 @@ def test_the_gpu_benchmark_says_what_it_lacks():
 
 
 def test_the_floors_are_what_the_documentation_says():
-    command = [sys.executable, "-m", "doctest", "benchmarks/floors.py"]
+    command = [sys.executable, "-m", "doctest", "benchmarks/gpu/floors.py"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout

@@ -6,15 +6,21 @@ A new file in engines/ is found and tested with no edit. Its accuracy is held in
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ntxent import engines
+from ntxent.engines import Block, Sums
 from ntxent.primitive import contrast
 from problems import naive, problem
 
 ENGINES = [e.name for e in engines.status() if e.available and ({"*", "cpu"} & {*e.devices})]
+
+
+def named(x_ids, y_ids, target):
+    return {"x_ids": x_ids, "y_ids": y_ids, "target": target}
 
 
 # m anchors, k candidates (None: the anchors), whether the candidates are anchors too
@@ -27,11 +33,13 @@ SHAPES = [(m, k, False) for m, k in ONE_WAY] + [(m, k, True) for m, k in ONE_WAY
 @pytest.mark.parametrize("classes", [None, 2, 50])
 @pytest.mark.parametrize(("m", "k", "both_ways"), SHAPES)
 def test_forward_and_backward_obey_the_contract(m, k, both_ways, classes, scale, engine):
+    targets = classes != 50  # no anchor has one
     x, y, x_ids, y_ids, target = problem(m, k, 5, classes=classes, both_ways=both_ways)
     scale = torch.tensor(scale, dtype=torch.float64)
     leaves = [t.requires_grad_() for t in (x, y, scale) if t is not None]
-    ours = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
-    expected = naive(x, y, scale, x_ids, y_ids, target)
+    labels = x_ids, y_ids, target if targets else None
+    ours = contrast(x, y, scale, **named(*labels), both_ways=both_ways, engine=engine)
+    expected = naive(x, y, scale, *labels, both_ways)
     torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-10)
 
     some = expected[0].isfinite()  # an anchor without candidates has no gradient
@@ -51,20 +59,25 @@ def test_a_block_of_a_larger_batch(scale, both_ways, engine):
     x, y, x_ids, y_ids, target = problem(40, 70, 5, classes=20, both_ways=both_ways)
     scale = torch.tensor(scale, dtype=torch.float64)
     run = engines.get(engine)
-    nll, logit, kept = run.forward(x, y, scale, x_ids, y_ids, target)
+    # All targets are in the first part; in the other an anchor has none.
+    target = torch.cat([target[:40] % 33, target[40:]])
+    if both_ways:
+        target[40 + 33 :] = 0
+    block = Block(x, y, scale, x_ids, y_ids, target, both_ways)
+    nll, logit, saved = sums = run.forward(block)
     upstream = torch.linspace(-1, 2, 2 * len(target), dtype=torch.float64).view(2, -1)
-    whole = run.backward(*upstream, x, y, scale, x_ids, y_ids, target, nll, logit, kept)
+    if both_ways:
+        upstream[1, 40 + 33 :] = upstream[0, 40 + 33 :]  # what comes back to the target is 0
+    whole = run.backward(block, sums, *upstream, True)
     dx, dy = torch.zeros_like(x), torch.zeros_like(y)
     for part in (slice(0, 33), slice(33, 70)):
-        inside = (target[:40] >= part.start) & (target[:40] < part.stop)
-        own = torch.where(inside, target[:40] - part.start, -1)
         anchors = torch.arange(40)
         if both_ways:
-            own = torch.cat([own, target[40:][part]])
             anchors = torch.cat([anchors, 40 + torch.arange(70)[part]])
-        block = (x, y[part], scale, x_ids, y_ids[part], own)
-        sums = (nll[anchors], logit[anchors], kept.new_empty(0))
-        part_dx, dy[part] = run.backward(*upstream[:, anchors], *block, *sums)
+        own = target[anchors] if part.start == 0 else None
+        block = Block(x, y[part], scale, x_ids, y_ids[part], own, both_ways)
+        sums = Sums(nll[anchors], logit[anchors], saved.new_empty(0))
+        part_dx, dy[part] = run.backward(block, sums, *upstream[:, anchors], True)
         dx += part_dx
     torch.testing.assert_close((dx, dy), whole, rtol=1e-11, atol=1e-11 * float(scale))
 
@@ -80,7 +93,8 @@ def test_gradcheck(k, both_ways, engine):
 
     def f(*leaves):
         inputs = leaves if k is not None else (leaves[0], None, leaves[1])
-        return contrast(*inputs, x_ids=x_ids, y_ids=y_ids, target=target, engine=engine)
+        labels = named(x_ids, y_ids, target)
+        return contrast(*inputs, **labels, both_ways=both_ways, engine=engine)
 
     assert torch.autograd.gradcheck(f, leaves)
 
@@ -93,13 +107,16 @@ def test_opcheck(k, both_ways, engine):
     for tensor in (x, y, scale):
         if tensor is not None:
             tensor.requires_grad_()
-    arguments = (x, y, scale, x_ids, y_ids, target, engine)
+    x_norm, y_norm = (None if t is None else t.detach().norm(dim=1, keepdim=True) for t in (x, y))
+    how = engine, None
+    block = x, y, scale, x_ids, y_ids, target, both_ways
+    arguments = (*block, *how, x_norm, y_norm)
     torch.library.opcheck(torch.ops.ntxent.contrast.default, arguments)
-    nll, logit, kept = (t.detach() for t in torch.ops.ntxent.contrast(*arguments))
-    detached = [a.detach() if isinstance(a, torch.Tensor) else a for a in arguments[:-1]]
-    backward = (torch.ones_like(nll), torch.ones_like(nll), *detached, nll, logit, kept, engine)
-    for wants_dy in (True, False):
-        arguments = (*backward, wants_dy)
+    sums = [t.detach() for t in torch.ops.ntxent.contrast(*arguments)]
+    block = [a.detach() if isinstance(a, torch.Tensor) else a for a in block]
+    upstream = torch.ones_like(sums[0]), torch.ones_like(sums[0])
+    for wanted in ((True, False), (False, True)):
+        arguments = (*block, *sums, *upstream, *how, *wanted, x_norm, y_norm)
         torch.library.opcheck(torch.ops.ntxent.contrast_backward.default, arguments)
 
 
@@ -107,12 +124,12 @@ def test_opcheck(k, both_ways, engine):
 @pytest.mark.parametrize("k", [40, 2100])
 def test_a_gradient_of_the_candidates_that_nobody_wants(k, engine):
     x, y, *labels = problem(600, k, 5)
-    arguments = x, y, torch.tensor(2.0, dtype=torch.float64), *labels
+    block = Block(x, y, torch.tensor(2.0, dtype=torch.float64), *labels)
     run = engines.get(engine)
-    sums = run.forward(*arguments)
+    sums = run.forward(block)
     upstream = torch.linspace(-1, 2, 1200, dtype=torch.float64).view(2, -1)
-    whole, _ = run.backward(*upstream, *arguments, *sums)
-    dx, dy = run.backward(*upstream, *arguments, *sums, wants_dy=False)
+    whole, _ = run.backward(block, sums, *upstream, True)
+    dx, dy = run.backward(block, sums, *upstream, False)
     assert torch.equal(dx, whole)
     assert dy.shape == (0,)
 
@@ -121,11 +138,11 @@ def test_a_gradient_of_the_candidates_that_nobody_wants(k, engine):
 def test_rows_without_candidates(engine):
     x = torch.eye(4, requires_grad=True)
     scale = torch.tensor(2.0)
-    target = torch.tensor([1, 0, -1, -1])
+    target = torch.tensor([1, 0, 0, 0])
     ids = torch.tensor([7, 7, 7, 7])
     nll, logit = contrast(x, None, scale, x_ids=ids, target=target, engine=engine)
     assert torch.equal(nll, torch.full((4,), -math.inf))
-    (gradient,) = torch.autograd.grad(logit.sum(), x)
+    (gradient,) = torch.autograd.grad(logit[:2].sum(), x)
     expected = torch.zeros(4, 4)
     expected[0, 1] = expected[1, 0] = 4.0  # scale, once as anchor and once as target
     torch.testing.assert_close(gradient, expected)
@@ -173,20 +190,14 @@ def test_status_lists_the_tiled_engine_everywhere():
     assert tiled.devices == ("*",)
 
 
-def test_an_engine_asked_for_by_name_is_never_replaced(monkeypatch, tmp_path):
-    (tmp_path / "quantum.py").write_text("import qubits_that_nobody_has\n")
-    monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(tmp_path)])
-    engines._discover.cache_clear()
-    try:
-        broken = next(e for e in engines.status() if e.name == "quantum")
-        assert not broken.available
-        assert "qubits_that_nobody_has" in broken.reason
-        with pytest.raises(RuntimeError, match=r"'quantum' cannot be used here.*qubits"):
-            engines.select("quantum", "cpu")
-        assert engines.select("auto", "cpu").name == "tiled"
-    finally:
-        engines._discover.cache_clear()
-        sys.modules.pop("ntxent.engines.quantum", None)
+def test_an_engine_asked_for_by_name_is_never_replaced(monkeypatch):
+    quantum = replace(engines.get("tiled"), name="quantum", priority=9, obstacle="no qubits")
+    monkeypatch.setitem(engines.ENGINES, "quantum", quantum)
+    broken = engines.status()[-1]
+    assert (broken.name, broken.available, broken.reason) == ("quantum", False, "no qubits")
+    with pytest.raises(RuntimeError, match="'quantum' cannot be used here: no qubits"):
+        engines.select("quantum", "cpu")
+    assert engines.select("auto", "cpu").name == "tiled"
 
 
 def test_unknown_engine_is_refused():
@@ -196,6 +207,6 @@ def test_unknown_engine_is_refused():
 
 def test_an_engine_refuses_a_device_it_does_not_support(monkeypatch):
     picky = engines.Engine("picky", ("cuda",), 9, *(2 * [lambda: None]))
-    monkeypatch.setattr(engines, "_discover", lambda: ({"picky": picky}, {}))
+    monkeypatch.setitem(engines.ENGINES, "picky", picky)
     with pytest.raises(ValueError, match="'picky' runs on cuda, and the embeddings are on 'cpu'"):
         engines.select("picky", "cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from ntxent import bounds
-from ntxent.simclr.recording import moments
+from ntxent.simclr.train.recorder import recorded_steps
 
 MEASURES = {
     "alignment": lambda x: 1.0 * np.exp(-3 * x) + 0.1,
@@ -80,7 +80,7 @@ def make_run(
 def record(folder: Path, loss: np.ndarray, classes: tuple[str, ...]) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
-    at = np.array(moments(len(loss)))
+    at = np.array(recorded_steps(len(loss)))
     with (folder / "measures.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "epoch", "seconds", "loss", *MEASURES])

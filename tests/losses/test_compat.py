@@ -174,7 +174,7 @@ def intransitive():
 REFUSED = {
     "lightly temperature": (
         lambda: lightly.NTXentLoss(temperature=0),
-        r"temperature: received 0\.0, expected a finite number > 0",
+        r"temperature: received 0, expected a finite number > 0",
     ),
     "lightly bank without dim": (
         lambda: lightly.NTXentLoss(memory_bank_size=64),
@@ -222,7 +222,7 @@ REFUSED = {
     ),
     "sup_contrast base": (
         lambda: sup_contrast.SupConLoss(base_temperature=0),
-        r"base_temperature: received 0, expected a number > 0",
+        r"base_temperature: received 0, expected a finite number > 0",
     ),
     "sup_contrast labels and mask": (
         lambda: sup_contrast.SupConLoss()(PAIR, LABELS, torch.eye(6)),

@@ -151,3 +151,112 @@ def test_an_encoder_for_each_view_structured_views_and_stats():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- towers and views, trained or not -------------------------------------------------------------
+
+
+def test_a_frozen_tower_gets_no_gradient_and_the_other_its_own():
+    image, text = network(), network().requires_grad_(False)
+    views, criterion = images(), NTXentLoss(0.1, learnable=True).double()
+    criterion(image(views[0]), text(views[1])).backward()
+    expected = gradients(image, criterion)
+    gradcache([image, text], views, criterion, chunk_size=5)
+    torch.testing.assert_close(gradients(image, criterion), expected)
+    assert all(p.grad is None for p in text.parameters())
+
+
+def test_with_all_towers_frozen_the_loss_alone_is_trained():
+    frozen, views = network().requires_grad_(False), images()
+    criterion = NTXentLoss(0.1, learnable=True).double()
+    criterion(*map(frozen, views)).backward()
+    expected = gradients(criterion)
+    gradcache(frozen, views, criterion, chunk_size=5)
+    torch.testing.assert_close(gradients(criterion), expected)
+
+
+def test_nothing_to_train_is_an_error_as_in_backward():
+    frozen = network().requires_grad_(False)
+    with pytest.raises(RuntimeError, match="encoder: received none that requires a gradient"):
+        gradcache(frozen, images(), NTXentLoss(0.1), chunk_size=5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_views_that_carry_a_graph_send_their_gradient_through_it_once(shared):
+    before, encoder, criterion = nn.Linear(D, D).double(), network(), NTXentLoss(0.1)
+    leaf = images()[1].requires_grad_()
+
+    def views():
+        first = before(images()[0])
+        return [first, first * 2 + leaf] if shared else [first, leaf]
+
+    criterion(*map(encoder, views())).backward()
+    expected = [*gradients(before, encoder), leaf.grad]
+    leaf.grad = None
+    gradcache(encoder, views(), criterion, chunk_size=5)
+    torch.testing.assert_close([*gradients(before, encoder), leaf.grad], expected)
+
+
+def test_a_frozen_encoder_passes_the_gradient_of_its_view_on():
+    before, frozen, criterion = nn.Linear(D, D).double(), network(), NTXentLoss(0.1)
+    frozen.requires_grad_(False)
+    first, second = images()
+    criterion(frozen(before(first)), frozen(second)).backward()
+    expected = gradients(before)
+    gradcache(frozen, [before(first), second], criterion, chunk_size=5)
+    torch.testing.assert_close(gradients(before), expected)
+
+
+# --- a call that fails ----------------------------------------------------------------------------
+
+
+class Failing(nn.Module):
+    """Raises at its call of that number; puts a new tensor into its buffer at every call."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at, self.calls = at, 0
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen = self.seen + len(x)
+        if self.calls == self.at:
+            raise FloatingPointError("this one")
+        return x
+
+
+def buffers(module):
+    return {name: value.clone() for name, value in module.named_buffers()}
+
+
+@pytest.mark.parametrize("call", [2, 9, 11, 20])  # 10 chunks: two calls in each of two passes
+@pytest.mark.parametrize("method", [False, True], ids=["module", "method"])
+def test_an_error_in_either_pass_leaves_buffers_as_they_were(call, method):
+    encoder = network(nn.BatchNorm1d(16), Failing(call))
+    before = buffers(encoder)
+    embed = encoder.forward if method else encoder
+    with pytest.raises(FloatingPointError):
+        gradcache(embed, images(), NTXentLoss(0.1), chunk_size=5)
+    torch.testing.assert_close(buffers(encoder), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", [False, True], ids=["module", "method"])
+def test_the_second_pass_counts_no_row_again(method):
+    encoder = network(nn.BatchNorm1d(16), Failing(0))
+    embed = encoder.forward if method else encoder
+    gradcache(embed, images(), NTXentLoss(0.1), chunk_size=5)
+    assert encoder[2].seen == 2 * N
+    assert encoder[1].num_batches_tracked == 10
+
+
+def test_an_error_in_the_loss_leaves_buffers_as_they_were():
+    encoder = network(nn.BatchNorm1d(16))
+    before = buffers(encoder)
+
+    def failing(*rows):
+        raise FloatingPointError("this one")
+
+    with pytest.raises(FloatingPointError):
+        gradcache(encoder, images(), failing, chunk_size=5)
+    torch.testing.assert_close(buffers(encoder), before, rtol=0, atol=0)

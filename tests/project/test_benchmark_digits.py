@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_contender_takes_the_same_steps(tmp_path):
     path = tmp_path / "rows.json"
-    command = [sys.executable, "-m", "benchmarks.digits", "--seeds=3", "--epochs=1"]
+    command = [sys.executable, "-m", "benchmarks.claims.digits", "--seeds=3", "--epochs=1"]
     done = subprocess.run([*command, f"--rows={path}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written = json.loads(path.read_text())

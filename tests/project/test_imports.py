@@ -74,6 +74,37 @@ def test_no_arrow_leads_back():
     order.prepare()
 
 
+def imported_modules(path: Path) -> set[Path]:
+    """Files of this package that a file imports, for types only or when a function runs as well."""
+    package = path.parent
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package.parents[node.level - 2] if node.level > 1 else package
+                parts = []
+            else:
+                parts = (node.module or "").split(".")
+                if parts[0] != "ntxent":
+                    continue
+                base, parts = SOURCE, parts[1:]
+            if node.level and node.module:
+                parts = node.module.split(".")
+            base = base.joinpath(*parts)
+            for name in (alias.name for alias in node.names):
+                own = (base / f"{name}.py", base / name / "__init__.py", base.with_suffix(".py"))
+                found.add(next((p for p in own if p.exists()), base / "__init__.py"))
+    return found - {path}
+
+
+def test_no_module_imports_itself_through_others():
+    """Faces (``__init__``) aside, which name what lies below them."""
+    modules = [p for p in MODULES if p.stem != "__init__" and room(p) != "simclr"]
+    arrows = {path: imported_modules(path) & set(modules) for path in modules}
+    assert sum(map(len, arrows.values())) > 100  # it looked
+    TopologicalSorter(arrows).prepare()
+
+
 def loaded_after(statement: str) -> set[str]:
     code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

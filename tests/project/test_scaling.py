@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import scaling
+from benchmarks.claims import scaling
 
 ROWS = json.loads(scaling.ROWS.read_text())["rows"]
 

@@ -470,7 +470,7 @@ def test_fields_and_sliders_change_the_numbers(page):
         ("t", "0", "τ: received 0, expected a number from 0.001 to 100"),
         ("t", "-1", "τ: received -1"),
         ("d", "0", "d: received 0"),
-        ("loss", "-3", "The loss -3 is negative"),
+        ("loss", "-3", "loss=-3: expected a number >= 0"),
         ("loss", "1e999", "Loss: received"),
     ],
 )

@@ -22,7 +22,7 @@ from ntxent.report.figures.images import neighbours, principal_plane
 from ntxent.report.figures.pieces import thin
 from ntxent.report.html.images import data_uri, sprite
 from ntxent.report.html.palette import PALETTES, resolve
-from ntxent.report.source import read_run
+from ntxent.report.run import read_run
 from ntxent.report.words import certified_share
 from ntxent.trajectory import Series
 from runs import losses, make_run, write_metrics

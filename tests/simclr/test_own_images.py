@@ -11,11 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ntxent.cli import main
+from ntxent.commands._contact_sheet import choose_images
 from ntxent.simclr import DataConfig
-from ntxent.simclr.contact_sheet import choose
 from ntxent.simclr.data import ImageData, MemoryImages
-from ntxent.simclr.features import describe
-from ntxent.simclr.trained_run import TrainedRun
+from ntxent.simclr.evaluation.features import extract_features
+from ntxent.simclr.run.trained import TrainedRun
 from pictures import COLOURS, make_tree, picture, spoil
 
 SMALL = (
@@ -153,7 +153,7 @@ def test_embed(place, run, tmp_path, capsys, suffix, space):
     if space == "projection":
         model = torch.nn.Sequential(model, trained.model.head)
     np.testing.assert_allclose(
-        found["embeddings"], describe(model, images, images.shape), rtol=1e-6
+        found["embeddings"], extract_features(model, images, images.shape), rtol=1e-6
     )
     for file, name in zip(found["files"], names, strict=True):
         assert file.startswith(f"{name}/")
@@ -260,6 +260,6 @@ def test_inspect_refuses(capsys, monkeypatch, tmp_path, argv, message):
 
 def test_a_contact_sheet_shows_every_class():
     labels = np.repeat([0, 1, 2], [100, 5, 1])
-    chosen = choose(MemoryImages(torch.zeros(106, 1, 4, 4), labels), count=12)
+    chosen = choose_images(MemoryImages(torch.zeros(106, 1, 4, 4), labels), count=12)
     assert len(set(chosen)) == 12
     assert np.bincount(labels[chosen]).tolist() == [6, 5, 1]

@@ -7,14 +7,14 @@ import pytest
 
 from ntxent.cli import main
 from ntxent.simclr.presets import PRESETS
-from ntxent.simclr.stored import config_from
+from ntxent.simclr.run.config_file import parse_config
 from pictures import cifar10_binary
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_value_has_a_source_and_sets_its_option(name):
     preset = PRESETS[name]
-    config = asdict(config_from(preset.nested()))
+    config = asdict(parse_config(preset.nested()))
     for option, (value, source) in preset.values.items():
         found = config
         for part in option.split("."):

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from ntxent import bounds, measures
 from ntxent.diagnosis import Diagnosis, diagnose
-from ntxent.distributed import Alone
+from ntxent.distributed import Batch
 from ntxent.measures import SimilarityHistogram
 from ntxent.primitive import contrast
 
@@ -77,7 +77,7 @@ def exact_loss(
     temperature: float,
     on_progress: Callable[[float], object] | None = None,
     *,
-    ranks: Alone = measures.ALONE,
+    ranks: Batch = measures.LOCAL,
 ) -> float:
     r"""NT-Xent of all rows as one batch, in nats, without gradient and in O(N d) memory.
 
@@ -87,22 +87,16 @@ def exact_loss(
     >>> round(exact_loss(torch.eye(2), torch.eye(2), temperature=0.5), 6)
     0.239545
     """
-    z = measures.unit_pairs(z1, z2)
+    with ranks:
+        z = measures.unit_pairs(z1, z2)
+        measures.handshake(ranks, "exact_loss", z, temperature=temperature)
     row = torch.arange(len(z), device=z.device)
     pair, positive = row // 2, row ^ 1
     scale = z.new_tensor(1 / temperature)
     total = 0.0
     for start in range(ANCHORS * ranks.rank, len(z), ANCHORS * ranks.size):
         rows = slice(start, start + ANCHORS)
-        nll, _ = contrast(
-            z[rows],
-            z,
-            scale,
-            x_ids=pair[rows],
-            y_ids=pair,
-            target=positive[rows],
-            engine="auto",
-        )
+        nll, _ = contrast(z[rows], z, scale, x_ids=pair[rows], y_ids=pair, target=positive[rows])
         # Self and positive are excluded, so nll = log Σ exp(negatives) − positive, and the loss of
         # the anchor is log(1 + exp(nll)).
         total += float(softplus(nll.double(), threshold=40).sum())
@@ -117,7 +111,7 @@ def analyze(
     temperature: float = 0.5,
     *,
     names: tuple[str, str] = ("z1", "z2"),
-    ranks: Alone = measures.ALONE,
+    ranks: Batch = measures.LOCAL,
     on_progress: Progress = _silent,
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.
@@ -142,12 +136,14 @@ def analyze(
     >>> report.diagnosis.verdict, report.contrastive_accuracy, round(report.effective_rank, 6)
     ('at_floor', 1.0, 8.0)
     """
-    if not 1e-6 <= temperature <= 1e6:
-        raise ValueError(
-            f"temperature: received {temperature}, expected 1e-6 to 1e6; 0.05 to 1 is usual"
-        )
-    on_progress("reading", 0.0)
-    z = measures.unit_pairs(z1, z2, names)
+    with ranks:
+        if not 1e-6 <= temperature <= 1e6:
+            raise ValueError(
+                f"temperature: received {temperature}, expected 1e-6 to 1e6; 0.05 to 1 is usual"
+            )
+        on_progress("reading", 0.0)
+        z = measures.unit_pairs(z1, z2, names)
+        measures.handshake(ranks, "analyze", z, temperature=temperature)
     z1, z2 = z[0::2], z[1::2]
     n, d = z1.shape
     loss = exact_loss(

@@ -37,14 +37,18 @@ from .loss import (
 )
 from .registry import THEOREMS, Theorem
 from .sphere import log_kernel_mean
-from .variants import VARIANTS, Limits, Variant, limits
+from .variants import NOT_GIVEN, VARIANTS, Convention, Given, Limits, Scale, Variant, limits
 
 __all__ = [
+    "NOT_GIVEN",
     "SIMILARITY_SLACK",
     "THEOREMS",
     "VARIANTS",
+    "Convention",
+    "Given",
     "Interval",
     "Limits",
+    "Scale",
     "Theorem",
     "Variant",
     "candidate_similarity_interval",

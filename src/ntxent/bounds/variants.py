@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,18 +22,34 @@ class Limits(NamedTuple):
     scale: Result
 
 
+class Scale(NamedTuple):
+    """The factor that an implementation puts on its loss, ``times · τ^power / over``."""
+
+    times: float = 1.0
+    over: float = 1.0
+    power: int = 0
+
+    def __call__(self, temperature: Number) -> Result:
+        return temperature**self.power * self.times / self.over
+
+
+_NATS = Scale()
+
+
 @dataclass(frozen=True)
 class Variant:
     """One published convention: the limits of its loss in nats and the factor it reports them in.
 
-    ``size`` is the batch size N, or the queue length K where ``queued``.
+    ``size`` is the batch size N, or the queue length K where ``queued``; ``factor`` names the
+    convention by its factor, where it has one.
     """
 
     title: str
     theorem: int
     chance: Callable[[Number], Result]
     interval: Callable[[Number, Number, Number | None], Result]
-    scale: Callable[[Number], Result] = np.ones_like
+    scale: Scale = _NATS
+    factor: str | None = None
     queued: bool = False
 
     def floor(self, size: Number, temperature: Number, dim: Number | None = None) -> Result:
@@ -43,23 +59,25 @@ class Variant:
         return self.interval(size, temperature, None).high
 
 
-def _info_nce(title: str, scale: Callable[[Number], Result] = np.ones_like) -> Variant:
+def _info_nce(title: str, scale: Scale = _NATS, factor: str | None = None) -> Variant:
     def interval(batch_size: Number, temperature: Number, dim: Number | None) -> Result:
         return info_nce_interval(batch_size, temperature)
 
-    return Variant(title, 12, np.log, interval, scale)
+    return Variant(title, 12, np.log, interval, scale, factor)
 
 
-def _nt_xent(title: str, scale: Callable[[Number], Result] = np.ones_like) -> Variant:
-    return Variant(title, 14, chance, sup_con_interval, scale)
+def _nt_xent(title: str, scale: Scale = _NATS, factor: str | None = None) -> Variant:
+    return Variant(title, 14, chance, sup_con_interval, scale, factor)
 
 
 VARIANTS = {
     "nt_xent": _nt_xent("NT-Xent, mean over the 2N anchors"),
     "simclr_tf": _nt_xent(
-        "google-research/simclr: sum of both directions", lambda τ: 2 * np.ones_like(τ)
+        "google-research/simclr: sum of both directions", Scale(times=2), "sum of both directions"
     ),
-    "supcon_ref": _nt_xent("HobbitLong/SupContrast: base_temperature 0.07", lambda τ: τ / 0.07),
+    "supcon_ref": _nt_xent(
+        "HobbitLong/SupContrast: base_temperature 0.07", Scale(over=0.07, power=1), "×τ/0.07"
+    ),
     "info_nce": _info_nce("InfoNCE, mean over N anchors"),
     "clip": _info_nce("CLIP, mean of both directions"),
     "moco": Variant(
@@ -69,7 +87,11 @@ VARIANTS = {
         lambda queue, temperature, dim: moco_interval(queue, temperature),
         queued=True,
     ),
-    "moco_v3": _info_nce("MoCo v3: sum of both directions, each times 2τ", lambda τ: 4 * τ),
+    "moco_v3": _info_nce(
+        "MoCo v3: sum of both directions, each times 2τ",
+        Scale(times=4, power=1),
+        "sum of both directions, each ×2τ, N candidates",
+    ),
     "sup_con": _nt_xent("SupCon (L_out), mean over the 2N anchors"),
 }
 
@@ -114,3 +136,37 @@ def limits(
         size, unit = np.maximum(batch_size, 2), np.where(batch_size == 1, 0.0, scale)
     low, high = row.interval(size, temperature, dim)
     return Limits(unit * row.chance(size), unit * low, unit * high, scale)
+
+
+Given: TypeAlias = Mapping[str, Any]
+NOT_GIVEN: Given = {}
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the values of a loss are measured by: the settings that its limits depend on.
+
+    A ``Given`` has some of these fields by name, where not all are known yet.
+
+    batch_size: N, the number of positive pairs.
+    temperature: τ, by which the similarities are divided.
+    variant: a key of ``VARIANTS``.
+    queue: the number of queued negatives, for a variant that has a queue.
+    dim: d, the dimension of the embeddings, where it is known.
+
+    >>> Convention(64, 0.1, "supcon_ref").limits().chance.__round__(4)
+    6.9203
+    """
+
+    batch_size: int
+    temperature: float
+    variant: str = "nt_xent"
+    queue: int | None = None
+    dim: int | None = None
+
+    def limits(self) -> Limits:
+        """Its limits by :func:`limits`, which refuses what has none."""
+        found: Limits = limits(
+            self.variant, self.batch_size, self.temperature, self.queue, self.dim
+        )
+        return found

@@ -52,11 +52,13 @@ def run(options: Any) -> int:
 
     from ntxent.analysis import analyze
     from ntxent.analysis.files import read_pairs
-    from ntxent.commands._processes import processes
+    from ntxent.distributed import join
+    from ntxent.simclr.train.processes import torchrun_group
 
     files = (options.views1, options.views2)
-    with processes() as ranks:
-        first = ranks.rank == 0
+    with torchrun_group("cpu") as processes:
+        first = processes.is_rank_zero
+        ranks = join("auto", None)
         pairs = read_pairs(*files)
         with _progress(shown=first and not options.json) as on_progress:
             names = [f"{file}, rows paired by name" if pairs.reordered else file for file in files]
@@ -126,7 +128,7 @@ def _show(report: Analysis, note: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from ntxent.report.words import TERMINAL_STYLES
+    from ntxent.commands._diagnosis import STYLES
 
     judged = report.diagnosis
     console = Console(highlight=False, markup=False)
@@ -134,7 +136,7 @@ def _show(report: Analysis, note: str) -> None:
     console.print(note, end="\n\n" if note else "\n", soft_wrap=True)
     position = "" if judged.position is None else f"  position {judged.position:.3f}"
     verdict = judged.verdict.replace("_", " ")
-    console.print(Text.assemble((verdict, TERMINAL_STYLES[judged.verdict]), position, "\n"))
+    console.print(Text.assemble((verdict, STYLES[judged.verdict]), position, "\n"))
     console.print(_loss(report))
     console.print(_embeddings(report))
     console.print(_histogram(report, console.encoding))

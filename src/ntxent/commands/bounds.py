@@ -6,18 +6,15 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
 from ntxent.commands._plots import limit_curves, plot_writer, possible_losses
-from ntxent.diagnosis.report import plain
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from ntxent.commands._text import table, write
+from ntxent.diagnosis.result import plain
 
 RANGES = "One value, several as 0.05,0.1,0.5, or a range"
 GRID = 10_000  # rows of a grid at most
@@ -32,7 +29,7 @@ FLAGS = {
 }
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "-n",
         "--batch-size",
@@ -82,9 +79,9 @@ def run(options: Any) -> int:
     if options.json:
         print(json.dumps(plain(report), indent=2, allow_nan=False))
     elif single:
-        _print(_limits_table(cells[0]), _theorems_table(theorems))
+        write([*_limits_table(cells[0]), "", *_theorems_table(theorems)])
     else:
-        _print(_grid_table(cells))
+        write(_grid_table(cells))
     return 0
 
 
@@ -182,36 +179,18 @@ def _theorems(
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _print(*tables: RenderableType) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for table in tables:
-        console.print(table)
+def _limits_table(cell: dict[str, Any]) -> list[str]:
+    levels = ((name, f"{cell[name]:.4f}") for name in LEVELS if cell.get(name) is not None)
+    return [f"N = {cell['batch_size']}, τ = {cell['temperature']:g}", *table(levels, right=(1,))]
 
 
-def _limits_table(cell: dict[str, Any]) -> RenderableType:
-    from rich.table import Table
-
-    title = f"N = {cell['batch_size']}, τ = {cell['temperature']:g}"
-    table = Table(title=title, title_justify="left", box=None, show_header=False)
-    for name in LEVELS:
-        if cell.get(name) is not None:
-            table.add_row(name, f"{cell[name]:.4f}")
-    return table
-
-
-def _theorems_table(theorems: Iterable[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table(title="\nTheorems, in nats", title_justify="left", box=None)
-    for name in ("no.", "theorem", "value", "side", "sharp"):
-        table.add_column(name, justify="right" if name in ("no.", "value") else "left")
+def _theorems_table(theorems: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [("no.", "theorem", "value", "side", "sharp")]
     for row in theorems:
         title = row["title"] if row["reason"] is None else f"{row['title']}: {row['reason']}"
         sharp = "no" if row["sharp"] is None else "yes"
-        table.add_row(str(row["theorem"]), title, _value(row["value"]), row["side"], sharp)
-    return table
+        rows.append((str(row["theorem"]), title, _value(row["value"]), row["side"], sharp))
+    return ["Theorems, in nats", *table(rows, right=(0, 2), wrap=1, styles=["bold"])]
 
 
 def _value(value: Any) -> str:
@@ -222,14 +201,10 @@ def _value(value: Any) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3e}"
 
 
-def _grid_table(cells: list[dict[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
+def _grid_table(cells: list[dict[str, Any]]) -> list[str]:
     shown = [name for name in LEVELS if name in cells[0]]
-    table = Table(box=None)
-    for name in ("N", "τ", *shown):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [("N", "τ", *shown)]
     for cell in cells:
         levels = (_value(cell[name]) for name in shown)
-        table.add_row(str(cell["batch_size"]), f"{cell['temperature']:.4g}", *levels)
-    return table
+        rows.append((str(cell["batch_size"]), f"{cell['temperature']:.4g}", *levels))
+    return table(rows, right=range(len(rows[0])), styles=["bold"])

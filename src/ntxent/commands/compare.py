@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Any) -> int:
-    from ntxent.simclr.comparison import compare
+    from ntxent.simclr.run.compare import compare
 
     rows, unfinished = compare(options.runs, options.sort)
     if options.json:

@@ -35,8 +35,8 @@ def run(options: Any) -> int:
     config = replace(options.data, source=options.path)
     source, found = inspect(config, _largest_size(options))
     if plot is not None:
-        from ntxent.simclr.augmentation import TwoViews
-        from ntxent.simclr.contact_sheet import contact_sheet
+        from ntxent.commands._contact_sheet import contact_sheet
+        from ntxent.simclr.model.views import TwoViews
 
         views = TwoViews(options.augmentation, source.train.shape)
         contact_sheet(source.train, views, list(source.classes), plot)
@@ -48,12 +48,12 @@ def run(options: Any) -> int:
 
 
 def _largest_size(options: Any) -> int:
-    """That of ``ntxent train`` on this machine, for the same options."""
-    from ntxent.simclr.left_open import largest_size
-    from ntxent.simclr.trainer import accelerator_of
+    """Returns the largest default size of ``ntxent train`` on this machine for these options."""
+    from ntxent.simclr.train.defaults import largest_size
+    from ntxent.simclr.train.trainer import resolve_accelerator
 
     config = TrainConfig(augmentation=options.augmentation)
-    return largest_size(accelerator_of(config), config, ("data.image_size",))
+    return largest_size(resolve_accelerator(config), config, ("data.image_size",))
 
 
 def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:

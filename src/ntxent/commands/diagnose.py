@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jsonargparse import ArgumentParser
-
-from ntxent.diagnosis import Diagnosis, diagnose
-from ntxent.trajectory import Trajectory, judge
+from ntxent.bounds import Convention
+from ntxent.commands._convention import add_convention, given_convention
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from ntxent.logs import Log, Settings
-
-STYLES = {
-    "impossible": "bold red",
-    "at_floor": "bold green",
-    "learning": "bold green",
-    "at_chance": "bold yellow",
-    "collapsed": "bold red",
-    "above_chance": "bold yellow",
-    "degenerate": "bold red",
-}
-CHART_ROWS = 9
-SHOWN = 8  # alternatives in the table
+    from ntxent.logs import JudgedLog
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "path",
         nargs="?",
@@ -39,13 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     # type=str, as the parser's own float has no NaN, of which diagnose has more to say.
     parser.add_argument("--loss", type=str, help="One loss, as printed, instead of a log.")
-    parser.add_argument("-n", "--batch-size", type=int, help="N, the number of positive pairs.")
-    parser.add_argument("-t", "--temperature", type=float, help="Temperature τ of the loss.")
-    parser.add_argument(
-        "--variant", type=str, default="nt_xent", help="Convention of the loss, e.g. simclr_tf."
-    )
-    parser.add_argument("--queue", type=int, help="Queued negatives, for moco.")
-    parser.add_argument("--dim", type=int, help="Dimension of the embeddings.")
+    add_convention(parser)
     parser.add_argument(
         "--positive-similarity", type=float, help="Measured mean cosine of the positive pairs."
     )
@@ -72,19 +49,24 @@ def run(options: Any) -> int:
         raise ValueError("--column: it chooses a column of a log; give a path or leave it out")
     if options.report is not None:
         raise ValueError("--report: it is the page of a log; give a path, or try ntxent explore")
-    report = diagnose(
+    from ntxent.commands._diagnosis import diagnosis_lines
+    from ntxent.commands._text import write
+    from ntxent.diagnosis.value import diagnose_in
+
+    given = given_convention(options)
+    for name, flag in (("batch_size", "-n/--batch-size"), ("temperature", "-t/--temperature")):
+        if name not in given:
+            raise ValueError(f"{name.replace('_', ' ')}: not given; add {flag}")
+    found = diagnose_in(
+        Convention(**given),
         _loss(options.loss),
-        *_required(options.batch_size, options.temperature),
-        options.variant,
-        queue=options.queue,
-        dim=options.dim,
-        positive_similarity=options.positive_similarity,
-        negative_similarity=options.negative_similarity,
+        options.positive_similarity,
+        options.negative_similarity,
     )
     if options.json:
-        _print_json(report.to_dict())
+        _print_json(found.to_dict())
     else:
-        _print(report.sentences, _verdict(report), _table(report), _alternatives(report))
+        write(diagnosis_lines(found))
     return 0
 
 
@@ -92,52 +74,38 @@ def _diagnose_log(options: Any) -> int:
     for name in ("positive_similarity", "negative_similarity"):
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: it is read from the log; use it with --loss")
-    from ntxent.logs import find_settings, read_log
+    from ntxent.commands._diagnosis import log_lines
+    from ntxent.commands._text import write
+    from ntxent.logs import judge_log
 
-    log = read_log(options.path, options.column)
-    settings = find_settings(log.path)
-    size = settings.batch_size if options.batch_size is None else options.batch_size
-    temperature = settings.temperature if options.temperature is None else options.temperature
-    where = "no configuration beside the log" if settings.source is None else str(settings.source)
-    trajectory = judge(
-        log.loss,
-        *_required(size, temperature, f" and not found: {where}"),
-        options.variant,
-        queue=options.queue,
-        dim=settings.dim if options.dim is None else options.dim,
-        positive_similarity=log.measured.get("positive_similarity"),
-        negative_similarity=log.measured.get("negative_similarity"),
-    )
-    notes = tuple(_notes(log, settings))
+    judged = judge_log(options.path, given_convention(options), options.column)
+    if judged.trajectory is None:
+        raise ValueError(judged.problem)
     if options.json:
-        source = {
-            "path": str(log.path),
-            "column": log.column,
-            "others": list(log.others),
-            "skipped": log.skipped,
-            "problems": list(log.problems),
-            "settings": None if settings.source is None else str(settings.source),
-        }
-        _print_json(trajectory.to_dict() | {"log": source})
+        _print_json(judged.trajectory.to_dict() | {"log": _source(judged)})
     else:
-        end = trajectory.end
-        _print(
-            trajectory.sentences,
-            *notes,
-            _Chart(trajectory),
-            _verdict(end),
-            _table(end),
-            _alternatives(end),
-        )
+        write(log_lines(judged, judged.trajectory))
     if options.report is not None:
         from ntxent.report import write_report
-        from ntxent.report.source import Given
 
-        given = Given(size, temperature, options.variant, options.queue, options.dim)
+        given = asdict(judged.convention)
         write_report([options.path], options.report, given=given, column=options.column)
         if not options.json:
             print(f"\nReport: {options.report}")
     return 0
+
+
+def _source(judged: JudgedLog) -> dict[str, Any]:
+    log = judged.log
+    return {
+        "path": str(log.path),
+        "column": log.column,
+        "others": list(log.others),
+        "skipped": log.skipped,
+        "problems": list(log.problems),
+        "notes": list(log.notes),
+        "settings": dict(judged.sources),
+    }
 
 
 def _loss(text: str) -> float:
@@ -147,137 +115,5 @@ def _loss(text: str) -> float:
         raise ValueError(f"--loss: received {text!r}, expected a number") from None
 
 
-def _required(
-    batch_size: int | None, temperature: float | None, searched: str = ""
-) -> tuple[int, float]:
-    if batch_size is None:
-        raise ValueError(f"batch size: not given{searched}; add -n/--batch-size")
-    if temperature is None:
-        raise ValueError(f"temperature: not given{searched}; add -t/--temperature")
-    return batch_size, temperature
-
-
-def _notes(log: Log, settings: Settings) -> Iterator[str]:
-    yield f"{log.path}: {len(log.loss.values)} values of {log.column!r}."
-    if log.others:
-        names = ", ".join(log.others[:5])
-        yield f"Other columns may be the loss: {names}; choose with --column."
-    if log.skipped:
-        yield f"{log.skipped} rows or cells could not be read:"
-        yield from (f"  {problem}" for problem in log.problems)
-        if log.skipped > len(log.problems):
-            yield f"  and {log.skipped - len(log.problems)} more"
-    if settings.source is not None:
-        yield f"Settings from {settings.source}."
-
-
-def _print_json(report: dict[str, Any]) -> None:
-    print(json.dumps(report, indent=2, allow_nan=False))
-
-
-def _print(sentences: tuple[str, ...], *parts: RenderableType | None) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for part in parts:
-        if part is not None:
-            console.print(part)
-    for sentence in sentences:
-        console.print()
-        console.print(sentence)
-
-
-def _verdict(report: Diagnosis) -> RenderableType:
-    from rich.text import Text
-
-    position = "" if report.position is None else f"  position {report.position:.3f}"
-    verdict = report.verdict.replace("_", " ")
-    return Text.assemble("\n", (verdict, STYLES[report.verdict]), position, "\n")
-
-
-def _table(report: Diagnosis) -> RenderableType:
-    """The loss among its limits, from small to large, then what it certifies."""
-    from rich.table import Table
-
-    levels = {
-        "floor": report.floor,
-        "chance": report.chance,
-        "random embeddings": report.random,
-        "ceiling": report.ceiling,
-        "loss": report.loss,
-    }
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    meaning = {
-        "floor": "smallest possible",
-        "chance": "nothing told apart",
-        "random embeddings": f"about, d = {report.dim}",
-        "ceiling": "largest possible",
-        "loss": "",
-    }
-    known = {name: level for name, level in levels.items() if level is not None}
-    for name in sorted(known, key=lambda name: known[name]):
-        style = STYLES[report.verdict] if name == "loss" else None
-        table.add_row(name, f"{known[name]:.4f}", meaning[name], style=style)
-    if report.similarity_interval is not None:
-        low, high = report.similarity_interval
-        table.add_row("positive cosine", f"{low:.3f} to {high:.3f}", "mean, certified")
-    if report.top1_share:
-        table.add_row("positives on top", f"{report.top1_share:.1%}", "at least")
-    if report.gradient_bound is not None:
-        table.add_row("gradient", f"{report.gradient_bound:.4g}", "at most, summed norms")
-    return table
-
-
-def _alternatives(report: Diagnosis) -> RenderableType | None:
-    if not report.alternatives:
-        return None
-    from rich.padding import Padding
-    from rich.table import Table
-
-    table = Table("possible under", "verdict", box=None, padding=(0, 2, 0, 0))
-    table.add_column("position", justify="right")
-    for other in report.alternatives[:SHOWN]:
-        position = "—" if other.position is None else f"{other.position:.2f}"
-        table.add_row(other.convention, other.verdict.replace("_", " "), position)
-    if len(report.alternatives) > SHOWN:
-        table.add_row(f"and {len(report.alternatives) - SHOWN} more, with --json")
-    return Padding(table, (1, 0, 0, 0))
-
-
-class _Chart:
-    """The curve between its levels, as wide as the terminal."""
-
-    def __init__(self, run: Trajectory) -> None:
-        self.run = run
-
-    def __rich_console__(self, console: Console, options: Any) -> Iterator[RenderableType]:
-        from rich.text import Text
-
-        point, line = "•─" if options.encoding.startswith("utf") else "*-"
-        levels = {"floor": self.run.end.floor, "chance": self.run.end.chance}
-        labels = {name: f" {name} {level:.3f}" for name, level in levels.items()}
-        width = max(10, options.max_width - max(map(len, labels.values())))
-        steps, losses = self.run.curve
-        columns = [
-            float(np.median(part)) for part in np.array_split(losses, min(width, len(losses)))
-        ]
-        bottom, top = (pick(*levels.values(), *columns) for pick in (min, max))
-
-        def row(value: float) -> int:
-            return round((CHART_ROWS - 1) * (top - value) / (top - bottom or 1))
-
-        canvas = [[" "] * width for _ in range(CHART_ROWS)]
-        ends = [""] * CHART_ROWS
-        for name, level in levels.items():
-            canvas[row(level)] = [line] * width
-            ends[row(level)] = labels[name]
-        for column in range(width):
-            canvas[row(columns[column * len(columns) // width])][column] = point
-        yield Text()
-        for cells, end in zip(canvas, ends, strict=True):
-            yield Text("".join(cells) + end, no_wrap=True)
-        first, last = f"step {steps[0]:g}", f"{self.run.last_step:g}"
-        yield Text(first + last.rjust(width - len(first)))
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=2, allow_nan=False))

@@ -40,8 +40,8 @@ def run(options: Any, given: Any) -> int:
     from torch import nn
 
     from ntxent.simclr.data import open_source
-    from ntxent.simclr.features import describe
-    from ntxent.simclr.trained_run import TrainedRun
+    from ntxent.simclr.evaluation.features import extract_features
+    from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)
     sizes = {"image_size": trained.image_shape[-1]}
@@ -56,7 +56,7 @@ def run(options: Any, given: Any) -> int:
     for part, images, names in parts:
         if images is not None:
             shape = trained.model.views.shape
-            columns["embeddings"].extend(describe(model, images, shape, config.workers))
+            columns["embeddings"].extend(extract_features(model, images, shape, config.workers))
             unlabelled = [-1] * len(images)
             columns["labels"].extend(unlabelled if images.labels is None else images.labels)
             columns["files"].extend(names or [""] * len(images))

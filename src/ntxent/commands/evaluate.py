@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from ntxent.commands._given import data_config, group
-from ntxent.commands._processes import first
 from ntxent.simclr import DataConfig, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -35,21 +34,24 @@ def run(options: Any, given: Any) -> int:
     share = options.finetune
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"finetune: received {share}, expected a share above 0 and at most 1")
-    if not first():
+
+    from ntxent.simclr.train.processes import is_rank_zero
+
+    if not is_rank_zero():
         return 0
 
     from dataclasses import replace
 
     from rich.console import Console
 
-    from ntxent.simclr.assessment import assess
-    from ntxent.simclr.run_folder import atomic
-    from ntxent.simclr.trained_run import TrainedRun
+    from ntxent.files import atomic
+    from ntxent.simclr.evaluation.evaluate import evaluate_run
+    from ntxent.simclr.run.trained import TrainedRun
 
     trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
     changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
-    result = assess(trained, data, replace(trained.config.evaluation, **changes), share)
+    result = evaluate_run(trained, data, replace(trained.config.evaluation, **changes), share)
     text = json.dumps(result, indent=2, allow_nan=False)
     with atomic(trained.run.evaluation) as path:
         path.write_text(text + "\n")
@@ -65,7 +67,7 @@ def run(options: Any, given: Any) -> int:
 def _show(result: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
-    from ntxent.simclr.tables import accuracies
+    from ntxent.commands._tables import accuracies
 
     if "evaluation" in result:
         console.print(accuracies(result["evaluation"], intervals=True))
@@ -97,7 +99,7 @@ def _show(result: dict[str, Any], console: Console) -> None:
 
 
 def _confusion(result: dict[str, Any], console: Console) -> None:
-    """The matrix where it fits a terminal, else the commonest confusions."""
+    """Prints the confusion matrix if it fits a terminal, else the commonest confusions."""
     from rich.table import Table
 
     matrix, classes = result["confusion"]["linear_all"], result["classes"]

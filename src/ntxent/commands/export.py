@@ -20,8 +20,8 @@ def run(options: Any) -> int:
     if options.onnx is None and options.safetensors is None:
         raise ValueError("export: received no file, expected --onnx PATH or --safetensors PATH")
 
-    from ntxent.simclr.export import write_onnx, write_safetensors
-    from ntxent.simclr.trained_run import TrainedRun
+    from ntxent.simclr.run.export import write_onnx, write_safetensors
+    from ntxent.simclr.run.trained import TrainedRun
 
     model = TrainedRun(options.run_folder).model
     encoder, shape = model.encoder, model.views.shape

@@ -8,6 +8,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from ntxent.commands._convention import add_convention, given_convention
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
@@ -27,24 +29,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--map", type=str, default="pca", help="Layout of the map: pca, or umap where installed."
     )
     parser.add_argument("--json", action="store_true", help="Print what the page says as JSON.")
-    parser.add_argument("-n", "--batch-size", type=int, help="N, where the log does not say it.")
-    parser.add_argument("-t", "--temperature", type=float, help="Temperature τ, likewise.")
-    parser.add_argument(
-        "--variant", type=str, default="nt_xent", help="Convention of the loss, e.g. simclr_tf."
-    )
-    parser.add_argument("--queue", type=int, help="Queued negatives, for moco.")
-    parser.add_argument("--dim", type=int, help="Dimension of the embeddings.")
+    add_convention(parser)
     parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
 
 
 def run(options: Any) -> int:
     from ntxent.report import write_report
     from ntxent.report.slides import write_slides
-    from ntxent.report.source import Given
 
-    given = Given(
-        options.batch_size, options.temperature, options.variant, options.queue, options.dim
-    )
+    given = given_convention(options)
     out = Path(options.output or _default(options.runs))
     made = write_report(
         options.runs, out, given=given, column=options.column, projection=options.map

@@ -11,23 +11,22 @@ from ntxent.simclr import TrainConfig
 from ntxent.simclr.presets import PRESETS
 
 
-class _ApplyPreset(Action):
-    """Sets the preset's values where it stands: later options and files override them."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        config = next(action for action in parser._actions if action.dest == "config")
-        config(parser, namespace, yaml.safe_dump(PRESETS[values].nested()))
-
-
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
+    read_config = parser.add_argument(
         "--config",
         action="config",
         help="YAML file of options; given several times, a later one overrides an earlier one.",
     )
+
+    class ApplyPreset(Action):
+        """Reads the preset like a file given at its place, so later options override it."""
+
+        def __call__(self, parser: Any, namespace: Any, preset: Any, option: Any = None) -> None:
+            read_config(parser, namespace, yaml.safe_dump(PRESETS[preset].nested()))
+
     parser.add_argument(
         "--preset",
-        action=_ApplyPreset,
+        action=ApplyPreset,
         choices=list(PRESETS),
         default=SUPPRESS,
         help="Published settings; ntxent presets lists them with their sources.",
@@ -40,25 +39,25 @@ def run(options: Any, given: Any) -> int:
         options.pop(name, None)
     config = TrainConfig(**options.as_dict())
     if config.resume not in (None, "auto"):
-        config = _continued(config.resume, given)
+        config = _resumed_config(config.resume, given)
 
     from rich.console import Console
 
-    from ntxent.simclr.left_open import left_open
-    from ntxent.simclr.tables import show
-    from ntxent.simclr.training import train
+    from ntxent.commands._tables import show
+    from ntxent.simclr.train.defaults import unset_options
+    from ntxent.simclr.train.train import train
 
-    result = train(config, () if config.resume not in (None, "auto") else left_open(given))
+    result = train(config, () if config.resume not in (None, "auto") else unset_options(given))
     if result is not None:
         show(*result, Console())
     return 0
 
 
-def _continued(path: str, given: Any) -> TrainConfig:
-    """The configuration of the run, with what else was given, to be compared with it."""
-    from ntxent.simclr.run_folder import RunFolder
-    from ntxent.simclr.stored import kept_config
+def _resumed_config(path: str, given: Any) -> TrainConfig:
+    """Returns the configuration of the run with the options that were given in place of its own."""
+    from ntxent.simclr.run.config_file import read_config
+    from ntxent.simclr.run.folder import RunFolder
 
     for name in ("config", "preset"):
         given.pop(name, None)
-    return kept_config(RunFolder(Path(path)), given.as_dict())
+    return read_config(RunFolder(Path(path)), given.as_dict())

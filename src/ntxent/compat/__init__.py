@@ -9,6 +9,8 @@ Migrating is one import line::
 
 Value and gradient are those of the original up to rounding, with rows normalised where the original
 normalises them. What an original accepts and this package does not is refused, never computed
-differently. The loss is float32 or float64, also where an original would return half precision.
+differently; but rows shorter than 1e-12, which some originals do not bring to unit norm, and those
+whose squares overflow are normalised as all others. The loss is float32 or float64, also where an
+original would return half precision.
 None of these libraries is imported.
 """

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ntxent.checks import check_embeddings, checked_scale
 from ntxent.functional import info_nce_loss, nt_xent_loss
+from ntxent.losses.checks import check_embeddings, checked_scale
+from ntxent.unit_rows import normalized
 
 __all__ = ["NTXentLoss"]
 
@@ -74,7 +75,7 @@ class NTXentLoss(nn.Module):
         for name, out in (("out0", out0), ("out1", out1)):
             check_embeddings(name, out)
         dtype = torch.promote_types(out0.dtype, bank.dtype)
-        queries, keys = (normalize(out.to(dtype), dim=1) for out in (out0, out1))
+        queries, keys = (normalized(out.to(dtype)) for out in (out0, out1))
         loss = info_nce_loss(
             queries,
             keys,

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import softplus
 
-from ntxent.checks import check_embeddings, check_labels, check_together, checked_scale
+from ntxent.losses.checks import check_embeddings, check_labels, check_together, checked_scale
 from ntxent.primitive import contrast
+from ntxent.unit_rows import normalized
 
 __all__ = ["NTXentLoss", "SelfSupervisedLoss"]
 
@@ -75,22 +76,23 @@ class NTXentLoss(nn.Module):
             others = torch.as_tensor(ref_labels, device=ref_emb.device)
             check_labels("ref_labels", others, len(ref_emb), ref_emb.device)
 
+        dtype = torch.promote_types(embeddings.dtype, torch.float32)
         a, p = _equal_pairs(labels, others)
         negatives = len(labels) * len(others) - len(a)
         if others is labels:  # the original's test of whether row i is its own candidate
             a, p = a[a != p], p[a != p]
         # The original also takes a batch of one positive and one negative pair for an empty one.
         if min(len(a), negatives) == 0 or max(len(a), negatives) == 1:
-            return (embeddings * 0).sum()
+            return (embeddings.to(dtype) * 0).sum()
 
-        dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        scale = checked_scale(self.temperature, None, dtype, embeddings.device, check_value=False)
-        x = normalize(embeddings.to(dtype))
-        y = None if ref_emb is None else normalize(ref_emb.to(dtype))
-        # Each anchor's last positive, or -1.
-        target = torch.full_like(labels, -1, dtype=p.dtype).scatter_reduce(0, a, p, "amax")
+        check_value = embeddings.device.type == "cpu" and not torch.compiler.is_compiling()
+        scale = checked_scale(self.temperature, None, dtype, embeddings.device, check_value)
+        x = normalized(embeddings)
+        y = None if ref_emb is None else normalized(ref_emb)
+        # Each anchor's last positive; one without is not read, and any row stands for it.
+        target = torch.zeros_like(labels, dtype=p.dtype).scatter_reduce(0, a, p, "amax")
         x_ids, y_ids = labels.long(), None if y is None else others.long()
-        log_odds, _ = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target, engine="auto")
+        log_odds, _ = contrast(x, y, scale, x_ids=x_ids, y_ids=y_ids, target=target)
         # From the target to positive p, the log-odds change by <x, target - p> / tau: exactly 0
         # where p is the target.
         positives = x if y is None else y

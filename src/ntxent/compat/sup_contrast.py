@@ -1,12 +1,13 @@
 """SupContrast's ``SupConLoss``; write ``from ntxent.compat.sup_contrast import SupConLoss``."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ntxent.checks import check_choice, checked_scale
 from ntxent.functional import nt_xent_loss, sup_con_loss
+from ntxent.losses.checks import check_choice, checked_scale
 
 __all__ = ["SupConLoss"]
 
@@ -38,9 +39,9 @@ class SupConLoss(nn.Module):
         super().__init__()
         check_choice("contrast_mode", contrast_mode, ("all", "one"))
         checked_scale(temperature, None, torch.float64, torch.device("cpu"), check_value=True)
-        if not base_temperature > 0:
+        if not 0 < base_temperature < math.inf:
             raise ValueError(
-                f"base_temperature: received {base_temperature}, expected a number > 0; "
+                f"base_temperature: received {base_temperature}, expected a finite number > 0; "
                 "the loss is multiplied by temperature / base_temperature"
             )
         self.temperature = temperature

@@ -4,61 +4,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntxent import bounds
-from ntxent.bounds import VARIANTS, Limits
+from ntxent.bounds import VARIANTS, Convention, Limits
 
+from .result import Alternative
 from .verdict import DECIMALS, Verdict, place
 
 RANKS = (2, 4, 8, 16, 32, 64)
-TEMPERATURES = (0.05, 0.07, 0.1, 0.2, 0.5, 1.0)
-QUEUES = (4096, 16384, 65536)
-BASES = (2, 10)
-FACTORS = {
-    "simclr_tf": "sum of both directions",
-    "supcon_ref": "×τ/0.07",
-    "moco_v3": "sum of both directions, each ×2τ, N candidates",
-}
 
 
-class Setting(NamedTuple):
-    batch_size: int
-    temperature: float
-    variant: str
-    queue: int | None
-    dim: int | None
+class Change(NamedTuple):
+    """One thing that an implementation does instead of what was stated.
 
-    def limits(self) -> Limits:
-        limits: Limits = bounds.limits(
-            self.variant, self.batch_size, self.temperature, self.queue, self.dim
-        )
-        return limits
+    It is data: ``report/assets/diagnosis.js`` reads the same table.
 
-
-@dataclass(frozen=True)
-class Alternative:
-    """A convention other than the stated one under which the loss is possible.
-
-    ``floor``, ``chance``, ``ceiling`` and ``position`` are those of this convention, in the units
-    of the loss. ``exactly_chance``: the loss is its chance level to three decimals, which rarely
-    happens by accident.
+    words: what it does, over ``n``, ``temperature`` and ``queue`` as they are then, ``stated`` (τ),
+        ``candidates``, ``anchors`` and ``base``.
+    divide, multiply: N is divided or multiplied by it, where the variant has no queue and N allows.
+    inverted: the similarities are multiplied by τ.
+    anchors: the loss is summed over so many times N anchors.
+    base: of the logarithm.
+    denominator: what it sums: ``with_self``, ``without_positive``, ``unnormalised``.
     """
 
-    convention: str
-    verdict: Verdict
-    position: float | None
-    floor: float
-    chance: float
-    ceiling: float
-    exactly_chance: bool
+    words: str
+    variant: str | None = None
+    queue: int | None = None
+    temperature: float | None = None
+    divide: int = 1
+    multiply: int = 1
+    inverted: bool = False
+    anchors: int = 0
+    base: float | None = None
+    denominator: str | None = None
 
 
-class _Convention(NamedTuple):
+# The likelier first.
+CHANGES = (
+    *(
+        Change(f"{row.factor or row.title} ({name})", variant=name)
+        for name, row in VARIANTS.items()
+        if not row.queued
+    ),
+    *(Change(f"local negatives on {r} ranks (N = {{n}} each)", divide=r) for r in RANKS),
+    Change("N counts both views ({n} pairs)", divide=2),
+    *(Change(f"negatives gathered from {r} ranks (N = {{n}})", multiply=r) for r in RANKS),
+    Change("self not excluded ({candidates} candidates)", denominator="with_self"),
+    *(Change("sum over {anchors} anchors instead of their mean", anchors=a) for a in (1, 2)),
+    *(
+        Change("a queue of {queue} negatives (moco)", variant="moco", queue=length)
+        for length in (4096, 16384, 65536)
+    ),
+    *(
+        Change("temperature {temperature:g} instead of {stated:g}", temperature=other)
+        for other in (0.05, 0.07, 0.1, 0.2, 0.5, 1.0)
+    ),
+    Change("similarities times {stated:g} instead of divided by it", inverted=True),
+    *(Change("logarithm to base {base:g}", base=base) for base in (2, 10)),
+    Change(
+        "the positive left out of the denominator (decoupled, DCL)", denominator="without_positive"
+    ),
+    Change("embeddings not normalised (no ceiling, floor 0)", denominator="unnormalised"),
+)
+
+
+class Candidate(NamedTuple):
+    """A changed convention: its limits, and the temperature that rounding depends on."""
+
     words: str
     limits: Limits
     temperature: float
@@ -68,86 +85,98 @@ def _times(limits: Limits, factor: float) -> Limits:
     return Limits(*(factor * value for value in limits))
 
 
-def conventions(setting: Setting) -> Iterator[_Convention]:
-    """What implementations do instead of what was stated, the likelier first.
+def changed(stated: Convention, change: Change) -> Candidate | None:
+    """The convention that a change makes of the stated one; None where it does not apply."""
+    size, temperature, row = stated.batch_size, stated.temperature, VARIANTS[stated.variant]
+    divide, multiply = change.divide, change.multiply
+    if divide * multiply > 1 and row.queued:
+        return None
+    if divide > 1 and (size % divide or size <= divide):
+        return None
+    if size * multiply > 2**53 or (change.inverted and not 1e-3 <= temperature <= 1e3):
+        return None
+    fields: dict[str, Any] = {"batch_size": size // divide * multiply}
+    if change.variant is not None:
+        fields |= {"variant": change.variant, "queue": change.queue}
+    if change.temperature is not None:
+        fields["temperature"] = change.temperature
+    if change.inverted:
+        fields["temperature"] = 1 / temperature
+    convention = replace(stated, **fields)
+    factor = float(change.anchors * size or 1)
+    if change.base is not None:
+        factor = 1 / math.log(change.base)
+    limits: Limits | None = _times(convention.limits(), factor)
+    if limits is not None and change.denominator is not None:
+        limits = _denominator(change.denominator, stated, limits)
+    if limits is None:
+        return None
+    words = change.words.format(
+        n=convention.batch_size,
+        temperature=convention.temperature,
+        queue=convention.queue,
+        stated=temperature,
+        candidates=2 * size,
+        anchors=change.anchors * size,
+        base=change.base,
+    )
+    return Candidate(words, limits, convention.temperature)
+
+
+def _denominator(kind: str, stated: Convention, limits: Limits) -> Limits | None:
+    """The limits where the denominator sums something else.
 
     Two change the denominator of e^ℓ = 1 + Σ e^(β(s_ik − s_ip)), sums over the negatives, and so
     carry the proofs of floor (Jensen) and ceiling (Theorem 4's bound for each negative) with them.
     The row itself as a candidate adds e^(β(1 − s_ip)): 1 at the floor, where s_ip = 1, and at
     chance by collapse, e^2β at the ceiling. Without the positive the 1 is missing.
     """
-    size, temperature = setting.batch_size, setting.temperature
-    stated = VARIANTS[setting.variant]
+    if kind == "unnormalised":
+        return limits._replace(floor=0.0, ceiling=math.inf)
+    nats = _times(limits, 1 / limits.scale)
+    values: Iterable[float]
+    if kind == "with_self":
+        if VARIANTS[stated.variant].theorem != 14:
+            return None
+        own = (0.0, 0.0, 2 / stated.temperature)
+        values = map(float, map(np.logaddexp, nats[:3], own))
+    else:
+        if nats.floor <= 0:  # log(e^0 − 1) is −∞
+            return None
+        values = (x + math.log(-math.expm1(-x)) for x in nats[:3])
+    chance, floor, ceiling = values
+    return _times(Limits(chance, floor, ceiling, 1.0), limits.scale)
 
-    def of(words: str, factor: float = 1.0, **instead: Any) -> _Convention:
-        arguments = setting._replace(**instead)
-        return _Convention(words, _times(arguments.limits(), factor), arguments.temperature)
 
-    reported = setting.limits()
-    nats = _times(reported, 1 / reported.scale)
-
-    def changed(words: str, denominator: Iterable[float]) -> _Convention:
-        chance, floor, ceiling = denominator
-        limits = _times(Limits(chance, floor, ceiling, 1.0), reported.scale)
-        return _Convention(words, limits, temperature)
-
-    for name, row in VARIANTS.items():
-        if not row.queued:
-            yield of(f"{FACTORS.get(name, row.title)} ({name})", variant=name, queue=None)
-    if not stated.queued:
-        for ranks in RANKS:
-            if size % ranks == 0 and size > ranks:
-                local = size // ranks
-                yield of(f"local negatives on {ranks} ranks (N = {local} each)", batch_size=local)
-        if size % 2 == 0 and size > 2:
-            yield of(f"N counts both views ({size // 2} pairs)", batch_size=size // 2)
-        for ranks in RANKS:
-            if size * ranks <= 2**53:
-                words = f"negatives gathered from {ranks} ranks (N = {size * ranks})"
-                yield of(words, batch_size=size * ranks)
-    if stated.theorem == 14:
-        own = (0.0, 0.0, 2 / temperature)
-        with_self = map(float, map(np.logaddexp, nats[:3], own))
-        yield changed(f"self not excluded ({2 * size} candidates)", with_self)
-    for anchors in (size, 2 * size):
-        yield of(f"sum over {anchors} anchors instead of their mean", factor=anchors)
-    for length in QUEUES:
-        yield of(f"a queue of {length} negatives (moco)", variant="moco", queue=length)
-    for other in TEMPERATURES:
-        yield of(f"temperature {other:g} instead of {temperature:g}", temperature=other)
-    if 1e-3 <= temperature <= 1e3:
-        words = f"similarities times {temperature:g} instead of divided by it"
-        yield of(words, temperature=1 / temperature)
-    for base in BASES:
-        yield of(f"logarithm to base {base}", factor=1 / math.log(base))
-    if nats.floor > 0:  # log(e^0 − 1) is −∞
-        alone = (x + math.log(-math.expm1(-x)) for x in nats[:3])
-        yield changed("the positive left out of the denominator (decoupled, DCL)", alone)
-    yield _Convention(
-        "embeddings not normalised (no ceiling, floor 0)",
-        reported._replace(floor=0.0, ceiling=math.inf),
-        temperature,
-    )
+def conventions(stated: Convention) -> Iterator[Candidate]:
+    """What implementations do instead of what was stated, the likelier first."""
+    candidates = (changed(stated, change) for change in CHANGES)
+    return (candidate for candidate in candidates if candidate is not None)
 
 
 @lru_cache(maxsize=64)
-def _distinct_conventions(setting: Setting) -> tuple[_Convention, ...]:
+def _distinct(stated: Convention) -> tuple[Candidate, ...]:
     """Those with limits of their own; where several share them, their words are joined."""
-    stated = setting.limits()
-    found: dict[tuple[float, ...], _Convention] = {}
-    for convention in conventions(setting):
-        key = tuple(float(f"{value:.12g}") for value in convention.limits[:3])
-        if key == tuple(float(f"{value:.12g}") for value in stated[:3]):
+
+    def key(limits: Limits) -> tuple[float, ...]:
+        return tuple(float(f"{value:.12g}") for value in limits[:3])
+
+    found: dict[tuple[float, ...], Candidate] = {}
+    for candidate in conventions(stated):
+        own = key(candidate.limits)
+        if own == key(stated.limits()):
             continue
-        known = found.get(key)
-        words = f"{known.words}, or {convention.words}" if known else convention.words
-        found[key] = convention._replace(words=words)
+        known = found.get(own)
+        words = f"{known.words}, or {candidate.words}" if known else candidate.words
+        found[own] = candidate._replace(words=words)
     return tuple(found.values())
 
 
 def alternatives(
-    loss: float, setting: Setting, limits: Limits, verdict: Verdict
+    loss: float, stated: Convention, limits: Limits, verdict: Verdict
 ) -> tuple[Alternative, ...]:
+    """The other conventions that explain a loss, the likelier first."""
+
     def hit(chance: float) -> bool:
         return abs(loss - chance) <= DECIMALS
 
@@ -155,7 +184,7 @@ def alternatives(
     if not unexplained and hit(limits.chance):
         return ()
     found = []
-    for words, other, temperature in _distinct_conventions(setting):
+    for words, other, temperature in _distinct(stated):
         chance, floor, ceiling, _ = other
         exactly = hit(chance)
         if not (unexplained or exactly):

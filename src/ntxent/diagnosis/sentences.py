@@ -1,204 +1,310 @@
-"""A diagnosis in words: what it means, likely causes, what to do next."""
+"""A diagnosis in words, as data: the explorer fills in the same sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from .course import Course
+from .course import facts as course_facts
+from .result import Diagnosis
 from .verdict import AT_CHANCE, Verdict
-
-if TYPE_CHECKING:
-    from .report import Diagnosis
 
 SAME_VIEWS = 0.9999  # mean cosine of the positives that augmented views do not reach
 NAMED = 3  # alternatives named in a sentence; all are in the table
+UNRESOLVED = 0.1  # nats between floor and chance that logged decimals hardly resolve
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+class Line(NamedTuple):
+    """A sentence, said where all of ``when`` are true; ``not x`` is true where x is not.
+
+    Its text is a format string over the facts of a diagnosis.
+    """
+
+    text: str
+    when: tuple[str, ...] = ()
 
 
-def _stated(report: Diagnosis) -> str:
-    negatives = "" if report.queue is None else f", K = {report.queue}"
-    return f"{report.variant} with N = {report.batch_size}{negatives}, τ = {report.temperature:g}"
+PHRASES = {
+    "stated": "{variant} with N = {batch_size}, τ = {temperature:g}",
+    "stated_queue": "{variant} with N = {batch_size}, K = {queue}, τ = {temperature:g}",
+    "hit": "{convention}: {chance:.4f}",
+    "positives": "positives {similarity:.3f}",
+    "negatives": "negatives {similarity:.3f}",
+}
 
+_CERTIFIED = (
+    Line(
+        "The loss alone proves that the positive pairs have a mean cosine of at least {low:.3f} "
+        "and at most {high:.3f}.",
+        ("proves_low", "proves_high"),
+    ),
+    Line(
+        "The loss alone proves that the positive pairs have a mean cosine of at least {low:.3f}.",
+        ("proves_low", "not proves_high"),
+    ),
+    Line(
+        "The loss alone proves that the positive pairs have a mean cosine of at most {high:.3f}.",
+        ("proves_high", "not proves_low"),
+    ),
+    Line(
+        "Together with the measured negatives it proves at least {low_measured:.3f}.",
+        ("proves_measured",),
+    ),
+)
+_ADVICE = (
+    Line(
+        "Next: find what drives the loss up: a similarity with the wrong sign, a learning rate too "
+        "high, views that are not pairs, a temperature that is learnt or scheduled. Its value says "
+        "little while it rises.",
+        ("rising",),
+    ),
+    Line(
+        "Next: take the checkpoint of step {best_step:g}, and look for what changed after it: the "
+        "learning rate, the data, another loss that took over.",
+        ("fell_then_rose",),
+    ),
+    Line(
+        "Next: go back to a checkpoint before the rise; lower the learning rate, add warm-up, clip "
+        "gradients, and look for overflow in half precision.",
+        ("diverged",),
+    ),
+    Line(
+        "Next: check that the optimiser has the encoder's parameters, that gradients reach them "
+        "(nothing is detached or frozen), and the learning rate: a run that learns leaves its "
+        "first value within an epoch.",
+        ("flat",),
+    ),
+)
+# In the study this found every run without augmentation at its first step, and no other.
+_SAME_VIEWS = Line(
+    "The two views of every image agree perfectly: the augmentation may be missing, and then the "
+    "encoder learns next to nothing.",
+    ("same_views",),
+)
+_EXACT_HIT = Line(
+    "To three decimals it is the chance level of another convention, which is rarely an accident: "
+    "{hits}. Check whether that is what the code computes.",
+    ("hits",),
+)
 
-def _certified(report: Diagnosis) -> Iterator[str]:
-    if report.similarity_interval is None:
-        return
-    low, high = report.similarity_interval
-    ends = [f"at least {low:.3f}"] * (low > -1) + [f"at most {high:.3f}"] * (high < 1)
-    if ends:
-        yield f"It proves that the positive pairs have a mean cosine of {' and '.join(ends)}."
-
-
-def _same_views(report: Diagnosis) -> Iterator[str]:
-    """In the study this found every run without augmentation at its first step, and no other."""
-    if report.positive_similarity is not None and report.positive_similarity >= SAME_VIEWS:
-        yield (
-            "The two views of every image agree perfectly: the augmentation may be missing, and "
-            "then the encoder learns next to nothing."
-        )
-
-
-def _exact_hit(report: Diagnosis) -> Iterator[str]:
-    hits = [a for a in report.alternatives if a.exactly_chance]
-    if hits:
-        words = "; ".join(f"{a.convention}: {a.chance:.4f}" for a in hits[:NAMED])
-        yield (
-            "To three decimals it is the chance level of another convention, which is rarely an "
-            f"accident: {words}. Check whether that is what the code computes."
-        )
-
-
-def _impossible(report: Diagnosis) -> Iterator[str]:
-    ends = f"{_number(report.floor)} to {_number(report.ceiling)}"
-    if report.floor <= report.loss <= report.ceiling:
-        yield (
-            f"{_stated(report)} can have a loss of {_number(report.loss)}, but not with the "
-            "measured similarities: loss, N, τ and similarities do not belong to the same batch "
-            "and convention."
-        )
-    else:
-        yield (
-            f"No unit embeddings have a loss of {_number(report.loss)} under {_stated(report)}: "
-            f"its range is {ends}."
-        )
-    if report.alternatives:
-        names = "; ".join(a.convention for a in report.alternatives[:NAMED])
-        others = len(report.alternatives) - NAMED
-        more = f"; and {others} more, listed as alternatives" if others > 0 else ""
-        yield f"It is possible under: {names}{more}."
-    yield from _exact_hit(report)
-    yield "Next: find out which of them the code computes, then ask again with those arguments."
-
-
-def _at_floor(report: Diagnosis) -> Iterator[str]:
-    if report.loss < report.floor:
-        yield "The value is below the floor by no more than logging rounds."
-    yield (
-        f"Next to nothing is left to gain: no embeddings get below {_number(report.floor)} at "
-        f"N = {report.batch_size}, τ = {report.temperature:g}. This is not a failure to converge."
-    )
-    yield from _same_views(report)
-    yield from _certified(report)
-    yield from _exact_hit(report)
-    yield (
-        "Next: judge the encoder by a linear or kNN probe, not by this loss. To give the loss "
-        "room: lower τ, raise N, or augment more strongly."
-    )
-
-
-def _learning(report: Diagnosis) -> Iterator[str]:
-    position = report.position or 0.0
-    yield (
-        f"Training works: it is {1 - position:.0%} of the way down from chance, "
-        f"{_number(report.chance)}, to the floor, {_number(report.floor)}."
-    )
-    yield from _same_views(report)
-    yield from _certified(report)
-    yield from _exact_hit(report)
-    yield (
-        "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
-        "only: across them neither the loss nor the position ranks encoders, a probe does "
-        "(docs/study.md). If it stays here, try a longer schedule or another learning rate."
-    )
-
-
-def _at_chance(report: Diagnosis) -> Iterator[str]:
-    unresolved = report.chance - report.floor
-    yield (
-        f"This is chance, {_number(report.chance)}: the embeddings tell the positive from the "
-        "other candidates no better than guessing."
-    )
-    if unresolved < 0.1:
-        yield (
-            f"Mind that τ = {report.temperature:g} leaves only {unresolved:.2g} between floor and "
-            "chance: log more decimals, or lower τ."
-        )
-    yield from _exact_hit(report)
-    if report.positive_similarity is None and report.negative_similarity is None:
-        yield (
+SENTENCES: dict[Verdict, tuple[Line, ...]] = {
+    "impossible": (
+        Line(
+            "{stated} can have a loss of {loss:.4g}, but not with the measured similarities: loss, "
+            "N, τ and similarities do not belong to the same batch and convention.",
+            ("within",),
+        ),
+        Line(
+            "No unit embeddings have a loss of {loss:.4g} under {stated}: its range is "
+            "{floor:.4g} to {ceiling:.4g}.",
+            ("not within",),
+        ),
+        Line(
+            "It is possible under: {named}; and {others} more, listed as alternatives.",
+            ("named", "others"),
+        ),
+        Line("It is possible under: {named}.", ("named", "not others")),
+        _EXACT_HIT,
+        Line(
+            "Next: find out which of them the code computes, then ask again with those arguments."
+        ),
+    ),
+    "at_floor": (
+        Line("The value is below the floor by no more than logging rounds.", ("below_floor",)),
+        Line(
+            "Next to nothing is left to gain: no embeddings get below {floor:.4g} at "
+            "N = {batch_size}, τ = {temperature:g}. This is not a failure to converge."
+        ),
+        _SAME_VIEWS,
+        *_CERTIFIED,
+        _EXACT_HIT,
+        Line(
+            "Next: judge the encoder by a linear or kNN probe, not by this loss. To give the loss "
+            "room: lower τ, raise N, or augment more strongly.",
+            ("not troubled",),
+        ),
+        *_ADVICE,
+    ),
+    "learning": (
+        Line(
+            "Training works: it is {done:.0%} of the way down from chance, {chance:.4g}, to the "
+            "floor, {floor:.4g}.",
+            ("not troubled",),
+        ),
+        Line(
+            "Its end is {done:.0%} of the way down from chance, {chance:.4g}, to the floor, "
+            "{floor:.4g}.",
+            ("troubled",),
+        ),
+        _SAME_VIEWS,
+        *_CERTIFIED,
+        _EXACT_HIT,
+        Line(
+            "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
+            "only: across them neither the loss nor the position ranks encoders, a probe does "
+            "(docs/study.md). If it stays here, try a longer schedule or another learning rate.",
+            ("not troubled", "not finished"),
+        ),
+        Line(
+            "Next: judge the encoder by a linear or kNN probe on held-out data: the loss and the "
+            "position do not rank encoders of other N, τ or augmentation (docs/study.md). Where "
+            "the probe is too low, change those, the encoder or the length of the schedule: going "
+            "on from here gains little.",
+            ("not troubled", "finished"),
+        ),
+        *_ADVICE,
+    ),
+    "at_chance": (
+        Line(
+            "This is chance, {chance:.4g}: the embeddings tell the positive from the other "
+            "candidates no better than guessing."
+        ),
+        Line(
+            "Mind that τ = {temperature:g} leaves only {span:.2g} between floor and chance: log "
+            "more decimals, or lower τ.",
+            ("unresolved",),
+        ),
+        _EXACT_HIT,
+        Line(
             "The loss alone cannot tell why: all embeddings equal (collapse), logits all near 0 "
             "(normalised along the wrong axis), a wrong mask or pairing of positives, or a "
-            "learning rate so high that the encoder was destroyed. In the first steps it is normal."
-        )
-        yield (
+            "learning rate so high that the encoder was destroyed. In the first steps it is "
+            "normal.",
+            ("not measured",),
+        ),
+        Line(
             "Next: measure the mean cosine of positives and of negatives. Both near 1: collapse. "
-            "Both near 0: logits or pairing. Positives clearly higher: the mask."
-        )
-    else:
-        yield (
+            "Both near 0: logits or pairing. Positives clearly higher: the mask.",
+            ("not measured",),
+        ),
+        Line(
             "The measured similarities exclude collapse. Next: check that row i of both views is "
             "the same image, that the mask keeps positives and drops self, that embeddings are "
-            "normalised along the last axis, and the learning rate."
-        )
-
-
-def _collapsed(report: Diagnosis) -> Iterator[str]:
-    known = {"positives": report.positive_similarity, "negatives": report.negative_similarity}
-    measured = ", ".join(f"{name} {s:.3f}" for name, s in known.items() if s is not None)
-    yield (
-        f"Collapse: the loss is chance, {_number(report.chance)}, and the mean cosine is high "
-        f"({measured}): all embeddings point the same way."
-    )
-    yield (
-        "Likely causes: a learning rate too high or no warm-up, positives that are not pairs (the "
-        "views shuffled apart), dead units before the loss, too strong weight decay, a batch norm "
-        "that runs per view or in evaluation mode."
-    )
-    yield "Next: restart with a lower learning rate; a collapsed encoder has almost no gradient."
-
-
-def _above_chance(report: Diagnosis) -> Iterator[str]:
-    yield (
-        f"Worse than guessing, {_number(report.chance)}: some negatives are more similar than "
-        "their positives."
-    )
-    yield from _certified(report)
-    yield from _exact_hit(report)
-    if report.random is None:
-        yield (
+            "normalised along the last axis, and the learning rate.",
+            ("measured", "not recovers"),
+        ),
+        Line(
+            "The embeddings lie in a narrow cone, but positives and negatives move apart: a young "
+            "run that starts so recovers. Next: wait for a tenth of the training before you judge.",
+            ("recovers",),
+        ),
+        *_ADVICE,
+    ),
+    "collapsed": (
+        Line(
+            "Collapse: the loss is chance, {chance:.4g}, and the mean cosine is high ({measured}): "
+            "all embeddings point the same way."
+        ),
+        Line(
+            "Likely causes: a learning rate too high or no warm-up, positives that are not pairs "
+            "(the views shuffled apart), dead units before the loss, too strong weight decay, a "
+            "batch norm that runs per view or in evaluation mode."
+        ),
+        Line(
+            "Next: restart with a lower learning rate; a collapsed encoder has almost no gradient."
+        ),
+    ),
+    "above_chance": (
+        Line(
+            "Worse than guessing, {chance:.4g}: some negatives are more similar than their "
+            "positives."
+        ),
+        *_CERTIFIED,
+        _EXACT_HIT,
+        Line(
             "Early in training at a low τ this is normal, since random embeddings have such a "
-            "loss. Give the dimension to compare."
-        )
-    elif report.loss <= report.random + AT_CHANCE * (report.random - report.floor):
-        yield (
-            f"Random embeddings in d = {report.dim} have about {_number(report.random)}: in the "
-            "first steps such a loss is normal."
-        )
-    else:
-        yield (
-            f"Even random embeddings in d = {report.dim} have only about "
-            f"{_number(report.random)}: positives are pushed apart."
-        )
-    yield (
-        "Next: if it stays after warm-up, check the pairing of the views, the sign of the "
-        "similarity, stale or duplicate negatives, and the learning rate."
-    )
-
-
-def _degenerate(report: Diagnosis) -> Iterator[str]:
-    yield (
-        "N = 1 has no negatives: the positive is the only candidate, the loss is 0 for all "
-        "embeddings and so is its gradient."
-    )
-    if report.alternatives:
-        names = "; ".join(a.convention for a in report.alternatives[:NAMED])
-        yield f"A loss of {_number(report.loss)} is possible under: {names}."
-    yield "Next: raise the batch size, gather negatives from all ranks, or use a queue."
-
-
-_SENTENCES: dict[Verdict, Callable[[Diagnosis], Iterator[str]]] = {
-    "impossible": _impossible,
-    "at_floor": _at_floor,
-    "learning": _learning,
-    "at_chance": _at_chance,
-    "collapsed": _collapsed,
-    "above_chance": _above_chance,
-    "degenerate": _degenerate,
+            "loss. Give the dimension to compare.",
+            ("not dim",),
+        ),
+        Line(
+            "Random embeddings in d = {dim} have about {random:.4g}: in the first steps such a "
+            "loss is normal.",
+            ("dim", "like_random"),
+        ),
+        Line(
+            "Even random embeddings in d = {dim} have only about {random:.4g}: positives are "
+            "pushed apart.",
+            ("dim", "not like_random"),
+        ),
+        Line(
+            "Next: if it stays after warm-up, check the pairing of the views, the sign of the "
+            "similarity, stale or duplicate negatives, and the learning rate."
+        ),
+        *_ADVICE,
+    ),
+    "degenerate": (
+        Line(
+            "N = 1 has no negatives: the positive is the only candidate, the loss is 0 for all "
+            "embeddings and so is its gradient."
+        ),
+        Line("A loss of {loss:.4g} is possible under: {named}.", ("named",)),
+        Line("Next: raise the batch size, gather negatives from all ranks, or use a queue."),
+    ),
 }
 
 
-def sentences(report: Diagnosis) -> tuple[str, ...]:
-    return tuple(_SENTENCES[report.verdict](report))
+def facts(found: Diagnosis, course: Course | None = None) -> dict[str, Any]:
+    """What the sentences are filled with; ``diagnosis.js`` computes the same facts."""
+    known: dict[str, Any] = {
+        name: getattr(found, name)
+        for name in (
+            *("loss", "batch_size", "temperature", "variant", "queue", "dim"),
+            *("floor", "chance", "ceiling", "random"),
+        )
+    }
+    low, high = found.loss_interval or (-1.0, 1.0)
+    measured, _ = found.similarity_interval or (-1.0, 1.0)
+    similarities = {"positives": found.positive_similarity, "negatives": found.negative_similarity}
+    stated = PHRASES["stated" if found.queue is None else "stated_queue"]
+    hits = [alternative for alternative in found.alternatives if alternative.exactly_chance]
+    random = found.random
+    return (
+        known
+        | course_facts(course)
+        | {
+            "stated": stated.format(**known),
+            "within": found.floor <= found.loss <= found.ceiling,
+            "below_floor": found.loss < found.floor,
+            "named": "; ".join(a.convention for a in found.alternatives[:NAMED]),
+            "others": max(0, len(found.alternatives) - NAMED),
+            "hits": "; ".join(
+                PHRASES["hit"].format(convention=a.convention, chance=a.chance)
+                for a in hits[:NAMED]
+            ),
+            "low": low,
+            "high": high,
+            "proves_low": low > -1,
+            "proves_high": high < 1,
+            "low_measured": measured,
+            "proves_measured": measured > low,
+            "same_views": (found.positive_similarity or 0) >= SAME_VIEWS,
+            "done": 1 - (found.position or 0),
+            "span": found.chance - found.floor,
+            "unresolved": found.chance - found.floor < UNRESOLVED,
+            "measured": ", ".join(
+                PHRASES[name].format(similarity=value)
+                for name, value in similarities.items()
+                if value is not None
+            ),
+            "like_random": random is not None
+            and found.loss <= random + AT_CHANCE * (random - found.floor),
+        }
+    )
+
+
+def filled(lines: tuple[Line, ...], known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of the lines whose conditions the facts meet."""
+
+    def holds(name: str) -> bool:
+        return not known[name[4:]] if name.startswith("not ") else bool(known[name])
+
+    return tuple(line.text.format(**known) for line in lines if all(map(holds, line.when)))
+
+
+def sentences(
+    found: Diagnosis, course: Course | None = None, recovers: bool = False
+) -> tuple[str, ...]:
+    """What a value means, likely causes, what to do next; of a run's end, with its course."""
+    known = facts(found, course) | {"recovers": recovers}
+    return filled(SENTENCES[found.verdict], known)

@@ -13,6 +13,9 @@ Verdict: TypeAlias = Literal[
 
 AT_FLOOR = 0.10  # positions up to here
 AT_CHANCE = 0.02  # positions this close to 1
+COLLAPSED = 0.9  # mean similarity of the negatives from which chance is collapse
+# The variants whose positives are the N pairs: of these Theorems 3, 5, 6 and 8 are proven.
+PAIRED = ("nt_xent", "simclr_tf", "supcon_ref")
 
 # A logged value is a rounded one.
 DECIMALS = 5e-4  # half a unit of the third decimal

@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntxent import engines
-from ntxent.distributed.gather import scale_gradient
 from ntxent.distributed.group import Exchange, Group
-from ntxent.primitive import rounded
+from ntxent.distributed.job import Job
+from ntxent.engines import Block, Sums
+from ntxent.primitive import run_backward, run_forward
 
 __all__ = ["RingContrast"]
 
 
-class _Tour:
-    """Which ranks a block visits, and what of each meeting is computed where it visits.
+class _Schedule:
+    """Which rank's rows are on which rank at each hop, and what is computed there.
 
-    At hop k rank r hosts the block of rank r + k, which it got from rank r + 1. Where anchors are
+    At hop k rank r has the rows of rank r + k, which it got from rank r + 1. Where anchors are
     their own candidates the block of two ranks is the transpose of the same two the other way
-    round, and W // 2 hops meet every two ranks; in an even ring the last hop meets them twice, and
-    there each host computes with half of the rows of the higher rank.
+    round, and W // 2 hops bring every two ranks together; in an even ring the last hop does so
+    twice, and there each rank computes with half of the rows of the higher of the two.
     """
 
     def __init__(self, group: Group, self_similarity: bool, counts: Sequence[int]) -> None:
@@ -28,30 +28,31 @@ class _Tour:
         self.self_similarity = self_similarity
         self.hops = group.size // 2 if self_similarity else group.size - 1
 
-    def visitor(self, hop: int) -> int:
+    def owner(self, hop: int) -> int:
+        """The rank whose rows are here at this hop."""
         return (self.group.rank + hop) % self.group.size
 
     def parts(self, hop: int) -> tuple[slice, slice]:
-        """Rows of the host and rows of the visitor that meet at this hop."""
-        own, theirs = slice(None), slice(None)
+        """Which of the local and which of the remote rows are computed with here."""
+        local, remote = slice(None), slice(None)
         if self.self_similarity and 2 * hop == self.group.size:
-            visitor = self.visitor(hop)
-            half = (self.counts[max(self.group.rank, visitor)] + 1) // 2
-            if self.group.rank < visitor:
-                theirs = slice(0, half)
+            owner = self.owner(hop)
+            half = (self.counts[max(self.group.rank, owner)] + 1) // 2
+            if self.group.rank < owner:
+                remote = slice(0, half)
             else:
-                own = slice(half, None)
-        return own, theirs
+                local = slice(half, None)
+        return local, remote
 
     def pass_on(self, tensors: Sequence[Tensor], hop: int) -> Exchange:
-        """Send what belongs to the visitor of ``hop`` to the left; receive that of the next."""
-        rows = self.counts[self.visitor(hop + 1)]
-        return self._exchange(tensors, self.visitor(-1), self.visitor(1), rows)
+        """Send what belongs to the owner of ``hop`` to the left; receive that of the next hop."""
+        rows = self.counts[self.owner(hop + 1)]
+        return self._exchange(tensors, self.owner(-1), self.owner(1), rows)
 
     def send_home(self, tensors: Sequence[Tensor]) -> Exchange:
-        """Send what was made for the last visitor to its owner; receive what was made for us."""
-        owner, host = self.visitor(self.hops), self.visitor(-self.hops)
-        return self._exchange(tensors, owner, host, self.counts[self.group.rank])
+        """Send what was computed for the last remote rows to their owner; receive our own."""
+        to, by = self.owner(self.hops), self.owner(-self.hops)
+        return self._exchange(tensors, to, by, self.counts[self.group.rank])
 
     def _exchange(self, tensors: Sequence[Tensor], to: int, by: int, rows: int) -> Exchange:
         received = [t.new_empty(rows, *t.shape[1:]) for t in tensors]
@@ -59,122 +60,107 @@ class _Tour:
 
 
 class RingContrast(torch.autograd.Function):
-    """A block of candidates is under way to the next host while this one computes with it. What a
-    host computes for its visitor follows the visitor, and goes home after the last hop.
+    """Remote rows are on their way to the next rank while this one computes with them. What is
+    computed for them follows them from rank to rank, and goes home after the last hop.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        x_ids: Tensor,
-        y_ids: Tensor | None,
-        target: Tensor,
-        both_ways: bool,
-        group: Group,
-        x_counts: list[int],
-        y_counts: list[int],
-        engine: str,
-        row_dtype: torch.dtype | None,
+        ctx: Any, x: Tensor, y: Tensor | None, scale: Tensor, job: Job
     ) -> tuple[Tensor, Tensor]:
-        ctx.dtype = x.dtype
-        x, y = rounded(x, y, row_dtype)
-        run = engines.select(engine, x.device.type)
-        tour = _Tour(group, y is None, y_counts)
-        candidates, ids = (x, x_ids) if y is None or y_ids is None else (y, y_ids)
-        both_ways = both_ways or y is None
+        how = job.engine, job.row_dtype
+        schedule = _Schedule(job.group, y is None, job.y_counts)
+        candidates, ids = (x, job.x_ids) if y is None or job.y_ids is None else (y, job.y_ids)
+        two_sided = job.both_ways or y is None
 
-        travelling = tour.pass_on([candidates, ids], 0)
-        if len(x):
-            nll, logit, kept = run.forward(x, y, scale, x_ids, y_ids, target)
-        else:
-            logit = x.new_zeros(len(target), dtype=engines.accumulation_dtype(x.dtype))
-            nll, kept = torch.full_like(logit, -torch.inf), logit.new_empty(0)
+        # this rank's own block, while its candidates leave
+        in_flight = schedule.pass_on([job.rounded(candidates), ids], 0)
+        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways, job.unit)
+        nll, logit, saved = run_forward(*block, *how)
 
-        # Log-sum-exps over the rows of other ranks: of the anchors here, and of the visitor's.
-        rows = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
-        columns = rows
-        follower: Exchange | None = None
-        for hop in range(1, tour.hops + 1):
-            visitor, visitor_ids = travelling.wait()
-            if hop < tour.hops:
-                travelling = tour.pass_on([visitor, visitor_ids], hop)
-            own, theirs = tour.parts(hop)
-            here, there = x[own], visitor[theirs]
-            columns = rows.new_full((len(visitor),), -torch.inf)
-            if len(here) and len(there):
-                nobody = target.new_full((len(here) + both_ways * len(there),), -1)
-                lse, _, _ = run.forward(here, there, scale, x_ids[own], visitor_ids[theirs], nobody)
-                rows[own] = torch.logaddexp(rows[own], lse[: len(here)].double())
-                if both_ways:
-                    columns[theirs] = lse[len(here) :].double()
-            if both_ways:
-                if follower is not None:
-                    columns = torch.logaddexp(columns, follower.wait()[0])
-                follower = tour.pass_on([columns], hop) if hop < tour.hops else None
-        elsewhere = rows
-        if both_ways:
-            (returned,) = tour.send_home([columns]).wait()
+        # log-sum-exps over the rows of other ranks: of the anchors here, and of the remote ones
+        of_local = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
+        of_remote = of_local
+        returning: Exchange | None = None
+        for hop in range(1, schedule.hops + 1):
+            remote, remote_ids = in_flight.wait()
+            if hop < schedule.hops:
+                in_flight = schedule.pass_on([remote, remote_ids], hop)
+            local, theirs = schedule.parts(hop)
+            here, there = (x[local], job.x_ids[local]), (remote[theirs], remote_ids[theirs])
+            block = Block(here[0], there[0], scale, here[1], there[1], None, two_sided, job.unit)
+            lse, _, _ = run_forward(*block, *how)
+            lse = lse.double()
+            rows = len(block.x)
+            of_local[local] = torch.logaddexp(of_local[local], lse[:rows])
+            if two_sided:
+                of_remote = of_local.new_full((len(remote),), -torch.inf)
+                of_remote[theirs] = lse[rows:]
+                if returning is not None:
+                    of_remote = torch.logaddexp(of_remote, returning.wait()[0])
+                returning = schedule.pass_on([of_remote], hop) if hop < schedule.hops else None
+
+        # together with the own block
+        elsewhere = of_local
+        if two_sided:
+            (returned,) = schedule.send_home([of_remote]).wait()
             elsewhere = (
-                torch.logaddexp(rows, returned) if y is None else torch.cat([rows, returned])
+                torch.logaddexp(of_local, returned)
+                if y is None
+                else torch.cat([of_local, returned])
             )
         nll = torch.logaddexp(nll.double(), elsewhere - logit.double()).to(logit.dtype)
 
-        ctx.save_for_backward(x, y, scale, x_ids, y_ids, target, nll, logit, kept)
-        ctx.run, ctx.tour, ctx.both_ways = run, tour, both_ways
+        ctx.save_for_backward(x, y, scale, nll, logit, saved)
+        ctx.job, ctx.schedule, ctx.two_sided = job, schedule, two_sided
         return nll, logit
 
     @staticmethod
     def backward(ctx: Any, grad_nll: Tensor, grad_logit: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, scale, x_ids, y_ids, target, nll, logit, kept = ctx.saved_tensors
-        run, tour, both_ways = ctx.run, ctx.tour, ctx.both_ways
-        candidates, ids = (x, x_ids) if y is None else (y, y_ids)
+        x, y, scale, nll, logit, saved = ctx.saved_tensors
+        job: Job = ctx.job
+        schedule: _Schedule = ctx.schedule
+        two_sided: bool = ctx.two_sided
+        how = job.engine, job.row_dtype, True, ctx.needs_input_grad[2]
+        candidates, ids = (x, job.x_ids) if y is None else (y, job.y_ids)
         # In another rank's block an anchor has no target: its log-sum-exp stands for both.
         lse = nll + logit
-        package = [candidates, ids]
-        if both_ways:
-            followed = slice(len(x)) if y is None else slice(len(x), None)
-            package += [lse[followed], grad_nll[followed]]
-        travelling = tour.pass_on(package, 0)
-        if len(x):
-            block = (x, y, scale, x_ids, y_ids, target)
-            dx, dy = run.backward(grad_nll, grad_logit, *block, nll, logit, kept)
-        else:
-            dx = torch.zeros_like(x, dtype=nll.dtype)
-            dy = dx.new_empty(0) if y is None else torch.zeros_like(y, dtype=nll.dtype)
-        d_scale = None
-        if ctx.needs_input_grad[2]:
-            d_scale = scale_gradient(scale, x, dx / 2 if y is None else dx)
 
-        follower: Exchange | None = None
-        d_visitor = dx
-        for hop in range(1, tour.hops + 1):
-            visit = travelling.wait()
-            if hop < tour.hops:
-                travelling = tour.pass_on(visit, hop)
-            visitor, visitor_ids, *sums = visit
-            own, theirs = tour.parts(hop)
-            here, there = x[own], visitor[theirs]
-            d_visitor = torch.zeros_like(visitor, dtype=nll.dtype)
-            if len(here) and len(there):
-                lses, upstream = lse[: len(x)][own], grad_nll[: len(x)][own]
-                if both_ways:
-                    lses = torch.cat([lses, sums[0][theirs]])
-                    upstream = torch.cat([upstream, sums[1][theirs]])
-                nobody = target.new_full((len(lses),), -1)
-                zero = torch.zeros_like(lses)
-                block = (here, there, scale, x_ids[own], visitor_ids[theirs], nobody)
-                d_here, d_visitor[theirs] = run.backward(
-                    upstream, zero, *block, lses, zero, zero.new_empty(0)
-                )
-                dx[own] += d_here
-                if d_scale is not None:
-                    d_scale = d_scale + scale_gradient(scale, here, d_here)
-            if follower is not None:
-                d_visitor += follower.wait()[0]
-            follower = tour.pass_on([d_visitor], hop) if hop < tour.hops else None
-        (returned,) = tour.send_home([d_visitor]).wait()
+        # this rank's own block, while its candidates leave, with the sums of those that are anchors
+        package = [job.rounded(candidates), ids]
+        if two_sided:
+            travelling = slice(len(x)) if y is None else slice(len(x), None)
+            package += [lse[travelling], grad_nll[travelling]]
+        in_flight = schedule.pass_on(package, 0)
+        block = Block(x, y, scale, job.x_ids, job.y_ids, job.target, job.both_ways, job.unit)
+        sums = Sums(nll, logit, saved)
+        dx, dy, d_scale = run_backward(*block, *sums, grad_nll, grad_logit, *how)
+
+        returning: Exchange | None = None
+        d_remote = dx
+        for hop in range(1, schedule.hops + 1):
+            package = in_flight.wait()
+            if hop < schedule.hops:
+                in_flight = schedule.pass_on(package, hop)
+            remote, remote_ids, *remote_sums = package
+            local, theirs = schedule.parts(hop)
+            here, there = (x[local], job.x_ids[local]), (remote[theirs], remote_ids[theirs])
+            block = Block(here[0], there[0], scale, here[1], there[1], None, two_sided, job.unit)
+            lses, upstream = lse[: len(x)][local], grad_nll[: len(x)][local]
+            if two_sided:
+                lses = torch.cat([lses, remote_sums[0][theirs]])
+                upstream = torch.cat([upstream, remote_sums[1][theirs]])
+            zero = torch.zeros_like(lses)
+            sums = Sums(lses, zero, zero.new_empty(0))
+            d_here, d_theirs, d_scale_here = run_backward(*block, *sums, upstream, zero, *how)
+            dx[local] += d_here
+            d_scale = d_scale + d_scale_here
+            d_remote = torch.zeros_like(remote, dtype=nll.dtype)
+            d_remote[theirs] = d_theirs
+            if returning is not None:
+                d_remote += returning.wait()[0]
+            returning = schedule.pass_on([d_remote], hop) if hop < schedule.hops else None
+        (returned,) = schedule.send_home([d_remote]).wait()
         (dx if y is None else dy).add_(returned)
-        return dx.to(ctx.dtype), None if y is None else dy.to(ctx.dtype), d_scale, *(None,) * 9
+        d_y = None if y is None else dy.to(y.dtype)
+        return dx.to(x.dtype), d_y, d_scale if ctx.needs_input_grad[2] else None, None

@@ -1,6 +1,4 @@
-"""A similarity block as PyTorch computes it, in one tile or in many: its dtype, the range of its
-logits, and which pairs it excludes.
-"""
+"""A block as PyTorch computes it: its dtype, the range of its logits, the pairs it excludes."""
 
 import math
 from functools import cached_property
@@ -8,11 +6,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ntxent.engines import accumulation_dtype
+from ntxent.engines.contract import Block, accumulation_dtype
 
-# nll = log(sum exp(l) * exp(-logit)) must not overflow: exp(2 B) * K below the largest float, for
-# K up to 1e8 candidates in float32 and any K in float64.
-_PLAIN_BOUND = {torch.float32: 35.0, torch.float64: 300.0}
+# Where every |l_ik| <= B, w_i = a_i exp(-lambda_i - nu_i) of (7) must not overflow, nor the sum
+# that nu is the logarithm of: exp(2 B) * K below the largest float, for K up to 1e8 candidates in
+# float32 and any K in float64.
+UNSHIFTED_BOUND = {torch.float32: 35.0, torch.float64: 300.0}
 
 _CHUNK = 128
 
@@ -55,49 +54,65 @@ class Labels:
         ]
 
 
-class Block:
-    """The arguments of an engine, resolved.
+class Operands:
+    """The rows of a block in the accumulation dtype, and how its exponentials stay in range.
 
-    *plain*: where every |l_ik| <= B, exp(l_ik) itself neither overflows nor underflows, and one
-    exponential serves rows and columns. B is a proof, not a guess: |l_ik| <= scale max|x| max|y|.
+    ``unshifted`` says that (7) holds: |l_ik| <= scale max|x| max|y| <= B. It is known on the CPU
+    only, where reading the longest row back does not stall anything.
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        x_ids: Tensor,
-        y_ids: Tensor | None,
-        target: Tensor,
-    ) -> None:
-        self.dtype = accumulation_dtype(x.dtype)
+    def __init__(self, block: Block) -> None:
+        x, y, scale, self._x_ids, self._y_ids, self.target, self.both_ways, unit = block
+        dtype = accumulation_dtype(x.dtype)
+        self.dtype = dtype
         self.symmetric = y is None
-        self.both_ways = y is not None and len(target) > len(x)
-        self.scale = scale.to(self.dtype)
-        self.x = x.to(self.dtype)
-        self.y = self.x if y is None else y.to(self.dtype)
-        self.plain = x.device.type == "cpu" and self._bound() <= _PLAIN_BOUND[self.dtype]
-        self._ids = x_ids, y_ids
+        self.two_sided = y is None or self.both_ways
+        """Whether the columns are anchors too."""
+        self.scale = scale.to(dtype)
+        self.x = x.to(dtype)
+        self.y = self.x if y is None else y.to(dtype)
+        self.unshifted = x.device.type == "cpu" and self._bound(unit) <= UNSHIFTED_BOUND[dtype]
 
-    def _bound(self) -> float:
+    def _bound(self, unit: bool) -> float:
+        scale: float = abs(self.scale.item())
+        if unit:
+            return scale * 1.02  # each coordinate of a bfloat16 row is rounded by up to 2^-8
         x = _longest(self.x)
-        return abs(float(self.scale)) * x * (x if self.symmetric else _longest(self.y))
+        return scale * x * (x if self.symmetric else _longest(self.y))
 
-    @cached_property
-    def labels(self) -> tuple[Labels, Labels]:
-        """The ids of the rows and of the columns."""
-        x, y = self._ids
-        rows = Labels(x)
-        return rows, rows if y is None else Labels(y)
+    @property
+    def anchors(self) -> int:
+        return len(self.x) + len(self.y) if self.both_ways else len(self.x)
 
     def sides(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Of one value an anchor, those of the rows and those of the columns that are anchors."""
         if self.symmetric:
             return values, values
-        if not self.both_ways:
-            return values, values[:0]
         return values[: len(self.x)], values[len(self.x) :]
+
+    def target_grad(self, grad_nll: Tensor, grad_logit: Tensor | None) -> Tensor:
+        """b - a of (4)."""
+        return grad_nll.neg() if grad_logit is None else grad_logit - grad_nll
+
+    def row_weight(self, sums_nll: Tensor, sums_logit: Tensor, grad_nll: Tensor) -> Tensor:
+        """w of (7).
+
+        Where there is no candidate, nu = -inf and every exp(l_ik) is left out as 0: any finite w
+        does. Elsewhere lambda + nu >= -B - rounding.
+        """
+        floor = -UNSHIFTED_BOUND[self.dtype] - 1
+        return grad_nll / (sums_logit + sums_nll).clamp_(min=floor).exp_()
+
+    def same_ids(self) -> Tensor:
+        """``[M, K]``: the excluded pairs, all at once."""
+        y_ids = self._x_ids if self._y_ids is None else self._y_ids
+        return self._x_ids.unsqueeze(1) == y_ids
+
+    @cached_property
+    def _labels(self) -> tuple[Labels, Labels]:
+        """The ids of the rows and of the columns."""
+        rows = Labels(self._x_ids)
+        return rows, rows if self._y_ids is None else Labels(self._y_ids)
 
     def exclude(self, values: Tensor, rows: slice, columns: slice, fill: float) -> None:
         """Overwrite the pairs of equal ids in the tile ``values`` of these rows and columns.
@@ -105,11 +120,7 @@ class Block:
         Comparing and filling a whole tile takes half as long as its product; ids in order, as they
         are by default, meet in a few chunks only.
         """
-        x_ids, y_ids = self._ids
-        if len(self.x) <= _CHUNK >= len(self.y):
-            values.masked_fill_(x_ids[:, None] == (x_ids if y_ids is None else y_ids), fill)
-            return
-        x, y = self.labels
+        x, y = self._labels
         for span, low, high in x.chunks(rows):
             if (met := y.meeting(columns, low, high)) is not None:
                 same = x.values[span, None] == y.values[met]
@@ -119,4 +130,4 @@ class Block:
 
 
 def _longest(rows: Tensor) -> float:
-    return float(torch.linalg.vector_norm(rows, dim=1).amax())
+    return torch.linalg.vector_norm(rows, dim=1).amax().item()

@@ -1,34 +1,34 @@
 """PyTorch tiles: any device, any dtype, memory O(M d).
 
-The similarity block is walked in row panels. A self-similarity block is symmetric, so only tiles on
-or right of the diagonal are computed, and each tile off it serves its rows and its columns. With
-P_ik = exp(l_ik) / sum_k exp(l_ik) and upstream g the gradient is dX = scale * (G + G^T) X,
-G_ik = g_i P_ik, again symmetric: 2 M^2 d multiply-adds forward plus backward. A block that goes
-both ways shares its tiles between rows and columns in the same manner: 4 M K d.
+The block is walked in tiles, each of which a thread computes alone and adds in a fixed order
+(``_in_order.py``). A self-similarity block is symmetric, so only tiles on or right of the diagonal
+are computed, and each tile off it serves its rows and its columns: 2 M^2 d multiply-adds forward
+plus backward. A block that goes both ways shares its tiles in the same manner: 4 M K d.
 
-The exponentials stay in range in one of two ways: where the block is *plain*, see ``_block.py``,
-one of them serves rows and columns; otherwise each row keeps a running maximum (online softmax),
-and a tile off the diagonal takes one for its rows and one for its columns.
+Where the block is unshifted (``_block.py``), one exponential serves rows and columns; otherwise
+each tile subtracts the largest logit of each of its rows, and of each of its columns where they are
+anchors, and the sums are merged as in an online softmax.
 
-A block of one tile is computed in ``_single.py``.
+A block of one tile is computed in ``_one_tile.py``, which is the easier to read. The numbers in
+brackets are the equations of :mod:`ntxent.engines.contract`.
 """
 
 import math
-import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ntxent.engines import Engine, _single
-from ntxent.engines._block import Block, Labels
+from ntxent.engines import _one_tile
+from ntxent.engines._block import Labels, Operands
+from ntxent.engines._in_order import run_in_order
+from ntxent.engines.contract import Block, Engine, Sums
 
-# Rows and columns of a tile. CPU: 4 MiB of float32 stays in the last-level cache. Between 128 and
-# 512 rows, 1024 and 8192 columns the time changes by 6 % (N = 4096, d = 128, 2 cores); of these,
-# more rows mean fewer parallel regions, which is what a busy machine punishes.
-_TILE = {"cpu": (512, 2048)}
-_TILE_ELSEWHERE = (4096, 4096)
+# Rows and columns of a tile, a thread's own. CPU: two tiles of 4 MiB of float32 a thread stay in
+# the last-level cache.
+TILE = {"cpu": (512, 2048)}
+TILE_ELSEWHERE = (4096, 4096)
 
 
 class _Tile(NamedTuple):
@@ -38,227 +38,261 @@ class _Tile(NamedTuple):
     """Its columns are anchors too: a tile right of the diagonal of a symmetric block, or any tile
     of a block that goes both ways."""
 
-
-class _Workspace(threading.local):
-    """Two tiles for each dtype and thread, kept between calls on the CPU: memory given back to the
-    system and taken again is zeroed page by page, which at N = 256 was a third of a step.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[torch.dtype, Tensor] = {}
-
-    def buffers(self, like: Tensor, area: int) -> Tensor:
-        if like.device.type != "cpu":
-            return like.new_empty(2, area)
-        if like.dtype not in self._held:
-            # Made under inference_mode, they could not be written to outside it.
-            with torch.inference_mode(False):
-                self._held[like.dtype] = torch.empty(2, area, dtype=like.dtype)
-        return self._held[like.dtype]
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
-_WORKSPACE = _Workspace()
+class _Walk:
+    """The tiles of a block, and the memory in which a thread computes one."""
 
-
-class _Block(Block):
-    """A similarity block, its tiles and where they are computed."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.height, self.width = _TILE.get(self.x.device.type, _TILE_ELSEWHERE)
-        self._buffers = _WORKSPACE.buffers(self.x, self.height * self.width)
+    def __init__(self, operands: Operands) -> None:
+        self.operands = operands
+        self.height, self.width = TILE.get(operands.x.device.type, TILE_ELSEWHERE)
 
     def tiles(self) -> Iterator[_Tile]:
         """Tiles in a fixed order; every boundary but the last is a multiple of the height."""
-        m, k = len(self.x), len(self.y)
+        symmetric = self.operands.symmetric
+        m, k = len(self.operands.x), len(self.operands.y)
         for top in range(0, m, self.height):
             rows = slice(top, min(top + self.height, m))
-            if self.symmetric:
+            if symmetric:
                 yield _Tile(rows, rows, False)
-            for left in range(rows.stop if self.symmetric else 0, k, self.width):
+            for left in range(rows.stop if symmetric else 0, k, self.width):
                 columns = slice(left, min(left + self.width, k))
-                yield _Tile(rows, columns, self.symmetric or self.both_ways)
+                yield _Tile(rows, columns, self.operands.two_sided)
 
-    def buffer(self, which: int, tile: _Tile) -> Tensor:
-        height = tile.rows.stop - tile.rows.start
-        width = tile.columns.stop - tile.columns.start
-        return self._buffers[which, : height * width].view(height, width)
+    def scratch(self) -> Tensor:
+        return self.operands.x.new_empty(2, self.height * self.width)
 
-    def logits(self, tile: _Tile) -> Tensor:
-        scaled = self.x[tile.rows] * self.scale
-        return torch.mm(scaled, self.y[tile.columns].T, out=self.buffer(0, tile))
+    def logits(self, tile: _Tile, scratch: Tensor) -> Tensor:
+        """In the first half of ``scratch``."""
+        scaled = self.operands.x[tile.rows] * self.operands.scale
+        columns = self.operands.y[tile.columns]
+        return torch.mm(scaled, columns.T, out=part(scratch[0], tile.shape))
+
+
+def part(memory: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The beginning of ``memory``, in that shape."""
+    return memory[: shape[0] * shape[1]].view(shape)
+
+
+# --- forward --------------------------------------------------------------------------------------
+
+
+class _TileSums(NamedTuple):
+    """What a tile adds to the anchors on one of its sides."""
+
+    maximum: Tensor | None
+    total: Tensor
+    found: tuple[Tensor, Tensor] | None
+    """Which of the anchors have their target in the tile, and its logit."""
 
 
 class _Anchors:
     """The rows of one side of a block as anchors: sum of exp(l) and the target logit of each.
 
-    The sum is mantissa * exp(maximum); the maximum stays 0 when plain.
+    The sum is total * exp(maximum); there is no maximum where the block is unshifted.
     """
 
-    def __init__(self, block: _Block, target: Tensor) -> None:
-        self.plain = block.plain
-        self.targets = Labels(target)
-        self.logit = block.x.new_zeros(len(target))
-        self.mantissa = block.x.new_zeros(len(target))
+    def __init__(self, operands: Operands, target: Tensor | None, count: int) -> None:
+        self.targets = None if target is None else Labels(target)
+        self.logit = operands.x.new_zeros(count)
+        self.total = operands.x.new_zeros(count)
         # Finite, so that a row of excluded pairs gives exp(-inf - maximum) = 0 and not NaN.
-        start = 0.0 if self.plain else torch.finfo(block.dtype).min / 4
-        self.maximum = block.x.new_full((len(target),), start)
+        self._lowest = torch.finfo(operands.dtype).min / 4
+        self.maximum = None
+        if not operands.unshifted:
+            self.maximum = operands.x.new_full((count,), self._lowest)
 
-    def take_targets(self, rows: slice, columns: slice, logits: Tensor) -> None:
-        """Copy the target logits that this tile holds. Taken from the tile, they carry the same
-        rounding as the candidates beside them, which then cancels (equal rows give chance exactly).
+    def target_logits(
+        self, rows: slice, columns: slice, logits: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Those that this tile holds. Taken from it, they carry the same rounding as the candidates
+        beside them, which then cancels (equal rows give chance exactly).
         """
-        if (found := _inside(self.targets, rows, columns)) is not None:
-            column, inside = found
-            self.logit[rows] = torch.where(inside, logits.gather(1, column)[:, 0], self.logit[rows])
+        if (inside := _inside(self.targets, rows, columns)) is None:
+            return None
+        column, found = inside
+        return found, logits.gather(1, column).squeeze(1)
 
-    def add(self, rows: slice, logits: Tensor, dim: int, scratch: Tensor) -> None:
-        """Add a tile's logits, summed over ``dim``; ``scratch`` is overwritten."""
+    def sums(
+        self,
+        weights: Tensor,
+        dim: int,
+        found: tuple[Tensor, Tensor] | None,
+        scratch: Tensor,
+    ) -> _TileSums:
+        """Of exponentials, or where shifted of logits, over ``dim``; ``scratch`` is overwritten."""
+        if self.maximum is None:
+            return _TileSums(None, weights.sum(dim), found)
+        highest = weights.amax(dim, keepdim=True).clamp_(min=self._lowest)
+        total = torch.sub(weights, highest, out=scratch).exp_().sum(dim)
+        return _TileSums(highest.squeeze(dim), total, found)
+
+    def add(self, rows: slice, sums: _TileSums) -> None:
+        if sums.found is not None:
+            found, logit = sums.found
+            self.logit[rows] = torch.where(found, logit, self.logit[rows])
+        if self.maximum is None or sums.maximum is None:
+            self.total[rows] += sums.total
+            return
         old = self.maximum[rows]
-        new = torch.maximum(old, logits.amax(dim))
-        torch.sub(logits, new.unsqueeze(dim), out=scratch).exp_()
-        self.mantissa[rows].mul_((old - new).exp_()).add_(scratch.sum(dim))
+        new = torch.maximum(old, sums.maximum)
+        added = sums.total * (sums.maximum - new).exp_()
+        self.total[rows].mul_((old - new).exp_()).add_(added)
         self.maximum[rows] = new
 
     def nll(self) -> Tensor:
-        """log(sum) - logit, without the cancellation of forming log(sum) first."""
-        gap = self.maximum - self.logit
-        return (self.mantissa * gap.exp()).log() if self.plain else self.mantissa.log() + gap
+        """(2), without the cancellation of forming log(sum) first."""
+        if self.maximum is None:
+            return (self.total * (-self.logit).exp()).log()
+        return self.total.log() + (self.maximum - self.logit)
 
 
-def _forward(
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    if _single.fits(x, y):
-        return _single.forward(x, y, scale, x_ids, y_ids, target)
-    block = _Block(x, y, scale, x_ids, y_ids, target)
-    left = _Anchors(block, target[: len(x)])
-    right = _Anchors(block, target[len(x) :]) if block.both_ways else left
-    for tile in block.tiles():
+def _forward(block: Block) -> Sums:
+    if _one_tile.fits(block.x, block.y):
+        return _one_tile.forward(block)
+    operands = Operands(block)
+    walk = _Walk(operands)
+    row_target, column_target = _of_sides(operands)
+    left = _Anchors(operands, row_target, len(operands.x))
+    right = left
+    if operands.both_ways:
+        right = _Anchors(operands, column_target, len(operands.y))
+
+    def compute(tile: _Tile, scratch: Tensor) -> tuple[_TileSums, _TileSums | None]:
         rows, columns, mirrored = tile
-        logits = block.logits(tile)
-        left.take_targets(rows, columns, logits)
-        if mirrored:
-            right.take_targets(columns, rows, logits.T)
-        if block.plain:
-            weights = logits.exp_()
-            block.exclude(weights, rows, columns, 0.0)
-            left.mantissa[rows] += weights.sum(1)
-            if mirrored:
-                right.mantissa[columns] += weights.sum(0)
-        else:
-            block.exclude(logits, rows, columns, -math.inf)
-            left.add(rows, logits, 1, scratch=block.buffer(1, tile))
-            if mirrored:
-                right.add(columns, logits, 0, scratch=block.buffer(1, tile))
-    kept = block.x.new_empty(0)
-    if block.both_ways:
+        logits, spare = walk.logits(tile, scratch), part(scratch[1], tile.shape)
+        # (1) before the exponentials take the place of the logits
+        row_found = left.target_logits(rows, columns, logits)
+        column_found = right.target_logits(columns, rows, logits.T) if mirrored else None
+        if operands.unshifted:
+            logits.exp_()
+        operands.exclude(logits, rows, columns, 0.0 if operands.unshifted else -math.inf)
+        of_rows = left.sums(logits, 1, row_found, spare)
+        return of_rows, right.sums(logits, 0, column_found, spare) if mirrored else None
+
+    def add(tile: _Tile, sums: tuple[_TileSums, _TileSums | None]) -> None:
+        of_rows, of_columns = sums
+        left.add(tile.rows, of_rows)
+        if of_columns is not None:
+            right.add(tile.columns, of_columns)
+
+    run_in_order(walk.tiles(), walk.scratch, compute, add, operands.x.device)
+    saved = operands.x.new_empty(0)
+    if operands.both_ways:
         nll = torch.cat([left.nll(), right.nll()])
-        return nll, torch.cat([left.logit, right.logit]), kept
-    return left.nll(), left.logit, kept
+        return Sums(nll, torch.cat([left.logit, right.logit]), saved)
+    return Sums(left.nll(), left.logit, saved)
 
 
-def _kept_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
-    return (len(x), len(x if y is None else y)) if _single.fits(x, y) else (0,)
+def _saved_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
+    if not _one_tile.fits(x, y):
+        return (0,)
+    return x.shape[0], x.shape[0] if y is None else y.shape[0]
 
 
-def _inside(targets: Labels, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
-    """Each row's target as a column of the tile and whether it is one; None where no row's is."""
-    if targets.meeting(rows, columns.start, columns.stop - 1) is None:
+def _of_sides(operands: Operands) -> tuple[Tensor | None, Tensor | None]:
+    """The targets of the rows, and of the columns that are anchors."""
+    return (None, None) if operands.target is None else operands.sides(operands.target)
+
+
+def _inside(targets: Labels | None, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
+    """Each row's target as a column of the tile, ``[rows, 1]``, and whether it is one; None where
+    no row's is."""
+    if targets is None or targets.meeting(rows, columns.start, columns.stop - 1) is None:
         return None
     column = targets.values[rows] - columns.start
     width = columns.stop - columns.start
-    return column.clamp(0, width - 1)[:, None], (column >= 0) & (column < width)
+    return column.clamp(0, width - 1).unsqueeze(1), (column >= 0) & (column < width)
 
 
-class _Upstream(NamedTuple):
-    """What the anchors of one side of a block send back through it."""
+# --- backward -------------------------------------------------------------------------------------
 
-    targets: Labels
-    at_target: Tensor
-    """Gradient of each target logit, beside what it gets as a candidate."""
-    share: Tensor
-    """Plain: what exp(l) is multiplied by; else what exp(l - logit - nll) is."""
-    nll: Tensor
-    logit: Tensor
 
-    def add_targets(self, flow: Tensor, rows: slice, columns: slice) -> None:
-        """Add the targets' gradient to the tile, so that it cancels against the candidates' inside
-        the product that follows.
-        """
-        if (found := _inside(self.targets, rows, columns)) is not None:
-            column, inside = found
-            flow.scatter_add_(1, column, (self.at_target[rows] * inside)[:, None])
+class _Upstream:
+    """Of the anchors on one side: their sums, and what comes back to them."""
+
+    def __init__(
+        self, operands: Operands, target: Tensor | None, values: tuple[Tensor, ...]
+    ) -> None:
+        self.nll, self.logit, self.weight, self.target_grad = values
+        self.targets = None if target is None else Labels(target)
+        self.unshifted = operands.unshifted
+
+    def weighted_probabilities(self, rows: slice, logits: Tensor, out: Tensor) -> Tensor:
+        """a_i P_ik of (4), by (3) for the anchors ``rows``."""
+        torch.sub(logits, self.logit[rows, None], out=out).sub_(self.nll[rows, None])
+        return out.exp_().mul_(self.weight[rows, None])
+
+    def add_target_grad(self, rows: slice, columns: slice, grad: Tensor) -> None:
+        """(b_i - a_i) [k = t_i] of (4)."""
+        if (inside := _inside(self.targets, rows, columns)) is not None:
+            column, found = inside
+            grad.scatter_add_(1, column, (self.target_grad[rows] * found).unsqueeze(1))
 
 
 def _backward(
-    grad_nll: Tensor,
-    grad_logit: Tensor,
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    nll: Tensor,
-    logit: Tensor,
-    kept: Tensor,
-    *,
-    wants_dy: bool = True,
+    block: Block, sums: Sums, grad_nll: Tensor, grad_logit: Tensor | None, wants_dy: bool
 ) -> tuple[Tensor, Tensor]:
-    inputs = x, y, scale, x_ids, y_ids, target
-    if _single.fits(x, y):
-        return _single.backward(grad_nll, grad_logit, *inputs, nll, logit, kept, wants_dy)
-    block = _Block(*inputs)
-    dx = torch.zeros_like(block.x)
-    wants_dy = wants_dy and not block.symmetric
-    dy = dx if block.symmetric else block.y.new_zeros(block.y.shape if wants_dy else 0)
-    # A row without candidates has nll = -inf, and no probability to share out.
-    empty = nll == -math.inf
-    nll = nll.masked_fill(empty, 0.0)
-    share = grad_nll.masked_fill(empty, 0.0)
-    if block.plain:
-        share = share * (-logit).exp() * (-nll).exp()
+    if _one_tile.fits(block.x, block.y):
+        return _one_tile.backward(block, sums, grad_nll, grad_logit, wants_dy)
+    operands = Operands(block)
+    walk = _Walk(operands)
+    x, y, scale = operands.x, operands.y, operands.scale
+    dx = torch.zeros_like(x)
+    wants_dy = wants_dy and not operands.symmetric
+    dy = dx if operands.symmetric else y.new_zeros(y.shape if wants_dy else 0)
 
-    def upstream(anchors: slice) -> _Upstream:
-        targets = Labels(target[anchors])
-        at_target = grad_logit[anchors] - grad_nll[anchors]
-        return _Upstream(targets, at_target, share[anchors], nll[anchors], logit[anchors])
+    # What each anchor sends back: w of (7), or a where shifted, and b - a for its target.
+    nll, logit = sums.nll, sums.logit
+    if operands.unshifted:
+        weight = operands.row_weight(nll, logit, grad_nll)
+    else:
+        empty = nll == -math.inf  # a row without candidates has no probability to share out
+        nll, weight = nll.masked_fill(empty, 0.0), grad_nll.masked_fill(empty, 0.0)
+    target_grad = operands.target_grad(grad_nll, grad_logit)
+    values = zip(*map(operands.sides, (nll, logit, weight, target_grad)), strict=True)
+    left, right = map(_Upstream, 2 * [operands], _of_sides(operands), values)
+    if operands.symmetric:
+        right = left
 
-    left = upstream(slice(len(x)))
-    right = upstream(slice(len(x), None)) if block.both_ways else left
-    two_sided = block.symmetric or block.both_ways
-    for tile in block.tiles():
+    def compute(tile: _Tile, scratch: Tensor) -> tuple[Tensor, Tensor | None]:
         rows, columns, mirrored = tile
-        flow, other = block.buffer(0, tile), block.buffer(1, tile)
-        block.exclude(block.logits(tile), rows, columns, -math.inf)
-        if block.plain:
-            flow.exp_()
-        if block.plain and two_sided:
-            flow.mul_(torch.add(left.share[rows, None], right.share[columns], out=other))
-        elif block.plain:
-            flow.mul_(left.share[rows, None])
+        # the candidates' part of G, for the rows and for the columns that are anchors
+        grad, spare = walk.logits(tile, scratch), part(scratch[1], tile.shape)
+        operands.exclude(grad, rows, columns, -math.inf)
+        if operands.unshifted:
+            grad.exp_()
+            if operands.two_sided:
+                weights = torch.add(left.weight[rows, None], right.weight[columns], out=spare)
+                grad.mul_(weights)
+            else:
+                grad.mul_(left.weight[rows, None])
         else:
-            if two_sided:
-                torch.sub(flow, right.logit[columns], out=other).sub_(right.nll[columns])
-                other.exp_().mul_(right.share[columns])
-            flow.sub_(left.logit[rows, None]).sub_(left.nll[rows, None])
-            flow.exp_().mul_(left.share[rows, None])
-            if two_sided:
-                flow.add_(other)
-        left.add_targets(flow, rows, columns)
-        if two_sided:
-            right.add_targets(flow.T, columns, rows)
-        dx[rows].addmm_(flow, block.y[columns])
-        if wants_dy or (mirrored and block.symmetric):
-            dy[columns].addmm_(flow.T, block.x[rows])
-    dx *= block.scale
-    return dx, dy.mul_(block.scale) if wants_dy else dx.new_empty(0)
+            if operands.two_sided:
+                right.weighted_probabilities(columns, grad.T, out=spare.T)
+            left.weighted_probabilities(rows, grad, out=grad)
+            if operands.two_sided:
+                grad.add_(spare)
+        # the targets' part
+        left.add_target_grad(rows, columns, grad)
+        if operands.two_sided:
+            right.add_target_grad(columns, rows, grad.T)
+        # (5)
+        to_columns = wants_dy or (mirrored and operands.symmetric)
+        return grad @ y[columns], grad.T @ x[rows] if to_columns else None
+
+    def add(tile: _Tile, gradients: tuple[Tensor, Tensor | None]) -> None:
+        to_rows, to_columns = gradients
+        dx[tile.rows] += to_rows
+        if to_columns is not None:
+            dy[tile.columns] += to_columns
+
+    run_in_order(walk.tiles(), walk.scratch, compute, add, operands.x.device)
+    dx *= scale
+    return dx, dy.mul_(scale) if wants_dy else dx.new_empty(0)
 
 
 ENGINE = Engine(
@@ -267,5 +301,5 @@ ENGINE = Engine(
     priority=0,
     forward=_forward,
     backward=_backward,
-    kept_shape=_kept_shape,
+    saved_shape=_saved_shape,
 )

@@ -4,7 +4,8 @@
 that holds one of these. Rows that cannot be read are reported and left out.
 """
 
-from ntxent.logs.reading import Log, read_log
+from ntxent.logs.judged import JudgedLog, judge_log
+from ntxent.logs.reading import Log, NoLog, read_log
 from ntxent.logs.settings import Settings, find_settings
 
-__all__ = ["Log", "Settings", "find_settings", "read_log"]
+__all__ = ["JudgedLog", "Log", "NoLog", "Settings", "find_settings", "judge_log", "read_log"]

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ntxent.logs.events import event_rows
-from ntxent.logs.rows import Columns
+from ntxent.diagnosis.trajectory import Series
+from ntxent.logs.columns import Columns, NoLog
+from ntxent.logs.events import event_rows, is_events
+from ntxent.logs.folders import locate
+from ntxent.logs.grammar import Line
+from ntxent.logs.names import quantity, rank, tokens
 from ntxent.logs.text import text_rows
-from ntxent.trajectory import Series
 
-# What a folder may hold, the first kind found is read; event files of one folder are one run.
-IN_FOLDER = (
-    "metrics.csv",
-    "*tfevents*",
-    "*.jsonl",
-    "*.csv",
-    "*.tsv",
-    "*/metrics.csv",
-    "*/*tfevents*",
-    "*/*/metrics.csv",
-    "*/*/*tfevents*",
-)
+__all__ = ["Log", "NoLog", "read_log"]
 
-# Names of the loss column, the likeliest first; within a rank the longest series is taken.
-LIKELY = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"^(?!.*(val|test|eval)).*(contrastive|nt.?xent|info.?nce|simclr|moco|clip|ssl).*loss",
-        r"^loss$",
-        r"^train(ing)?[/_. ]?loss[/_. ]?step$",
-        r"^train(ing)?[/_. ]?loss$",
-        r"^loss[/_. ](train(ing)?|step)$",
-        r"^train(ing)?[/_. ]?loss[/_. ]?epoch$",
-        r"^(?!.*(val|test|eval))",
-        r"",
-    )
-)
+
+SHOWN = 12  # numbers shown of a log without a loss
 
 
 @dataclass(frozen=True)
 class Log:
     """The losses of a run.
 
-    ``others``: columns that may be the loss as well. ``problems``: the first of the ``skipped``
-    rows or cells, with line numbers. ``measured``: logged similarities, and what else was asked
-    for, by their names.
+    ``others``: columns that may be the loss as well, the likelier first; ``rivals``: those that are
+    as likely as the one taken. ``problems``: the first of the ``skipped`` rows or cells, with line
+    numbers. ``measured``: logged similarities, learning rate, temperature, and what else was asked
+    for, by their names. ``notes``: why this column was taken, where that needs a word. ``stated``:
+    the first numbers of the log by their names, settings perhaps among them.
     """
 
     path: Path
@@ -56,66 +38,109 @@ class Log:
     others: tuple[str, ...]
     problems: tuple[str, ...]
     skipped: int
+    rivals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    columns: tuple[tuple[str, Series], ...] = ()
+    stated: Mapping[str, float] = field(default_factory=dict)
+
+    def with_column(self, name: str, note: str) -> Log:
+        """The same log with another of its columns as the loss."""
+        series = dict(self.columns)
+        others = tuple(other for other in (self.column, *self.others) if other != name)
+        notes = (*self.notes, note)
+        return replace(self, column=name, loss=series[name], others=others, rivals=(), notes=notes)
 
 
 def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] = ()) -> Log:
     """Read the losses of a run, and the columns ``also`` where there are such, from a path.
 
+    Args:
+        path: A file, a folder that holds one log, or ``-`` for standard input.
+        column: The column of the loss; else the one whose name is the likeliest.
+        also: Further columns to read.
+
     Raises:
         OSError: the path does not exist or cannot be read.
-        ValueError: it holds no log, several, or no such column.
+        NoLog: it holds no log, several, or no such column.
     """
-    source = _locate(Path(path))
-    columns = Columns(column, also)
-    read = event_rows if source.is_dir() or "tfevents" in source.name else text_rows
-    columns.collect(read(source, columns))
+    source = locate(Path(path))
+    events = is_events(source) or (source.is_dir() and source.name != "metrics")
+    columns = Columns(column, also, run_on=not events)
+    columns.collect(_rows(source, columns, events))
     series = columns.series()
-    losses = [name for name in series if name not in columns.also or name == column]
+    ranks = {name: 0 if name == column else rank(name) for name in series}
+    losses = [name for name in series if (name not in columns.also or name == column)]
+    losses = [name for name in losses if name == column or ranks[name] is not None]
+    if not losses and column is None:  # a table with one column beside its steps
+        losses = [name for name in series if name.startswith("column ")][-1:]
     if not losses:
-        raise ValueError(_no_column(source, column, columns))
-    losses.sort(key=lambda name: (_rank(name), -len(series[name].values)))
+        raise NoLog(_no_column(source, column, columns))
+    longest = max(len(series[name].values) for name in losses)
+    # The summary of a run, one row at its end, is no series beside hundreds.
+    short = {name for name in losses if len(series[name].values) == 1 < longest / 4}
+    losses.sort(key=lambda name: (name in short, ranks[name] or 0, -len(series[name].values)))
+    taken, *others = losses
+    beside = {name: found for name, found in series.items() if name not in losses}
     return Log(
         path=source,
-        column=losses[0],
-        loss=series[losses[0]],
-        measured={name: series[name] for name in columns.also if name in series},
-        others=tuple(losses[1:]),
+        column=taken,
+        loss=series[taken],
+        measured=_measured(beside, columns.also),
+        others=tuple(name for name in others if name not in short),
         problems=tuple(columns.problems),
         skipped=columns.skipped,
+        rivals=() if column else tuple(_rivals(taken, others, ranks, series)),
+        columns=tuple((name, series[name]) for name in losses),
+        stated=columns.first | _last(beside),
     )
 
 
-def _rank(name: str) -> int:
-    return next(rank for rank, pattern in enumerate(LIKELY) if pattern.search(name))
+def _rows(source: Path, columns: Columns, events: bool) -> Iterator[tuple[int, Line]]:
+    if events:
+        yield from event_rows(source, columns)
+    elif source.is_dir():  # MLflow: a file for each metric
+        for file in sorted(path for path in source.rglob("*") if path.is_file()):
+            yield from text_rows(file, columns)
+    else:
+        yield from text_rows(source, columns)
+
+
+def _last(series: dict[str, Series]) -> dict[str, float]:
+    return {name: float(column.values[-1]) for name, column in series.items()}
+
+
+def _measured(series: dict[str, Series], also: tuple[str, ...]) -> dict[str, Series]:
+    """Columns beside the loss: those asked for by their names, and by what they are."""
+    found = {name: series[name] for name in also if name in series}
+    for name, column in series.items():
+        joined = "_".join(tokens(name))
+        for kind in ("lr", "learning_rate", "logit_scale", "temperature"):
+            if joined.endswith(kind):
+                found.setdefault("lr" if kind == "learning_rate" else kind, column)
+    return found
+
+
+def _rivals(
+    taken: str, others: list[str], ranks: dict[str, int | None], series: dict[str, Series]
+) -> Iterator[str]:
+    """Columns of another quantity whose names are as good, with as many values."""
+    for name in others:
+        alike = (ranks[name] or 0) // 10 == (ranks[taken] or 0) // 10
+        many = 2 * len(series[name].values) >= len(series[taken].values)
+        if alike and many and quantity(name) != quantity(taken):
+            yield name
 
 
 def _no_column(source: Path, column: str | None, columns: Columns) -> str:
     broken = f"; unreadable: {columns.problems[0]}" if columns.problems else ""
-    if not columns.names:
+    if not columns.names and not columns.first:
         return f"{source}: no scalar in it{broken}"
     names = ", ".join(list(columns.names)[:20])
     if column in columns.names or (column is None and "loss" in names.lower()):
         return f"{source}: no number in the loss column; columns: {names}{broken}"
     if column is None:
-        return f"{source}: no column is named like a loss; choose with --column from {names}"
+        numbers = list(columns.first.items())[:SHOWN]
+        first = ", ".join(f"{name} = {value:g}" for name, value in numbers)
+        shown = f"; its first numbers: {first}" if first else ""
+        return f"{source}: no column is named like a loss; choose with --column from {names}{shown}"
     return f"{source}: no column {column!r}; choose with --column from {names}"
-
-
-def _locate(path: Path) -> Path:
-    """A file, or a folder of event files."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; expected a log or run folder")
-    if not path.is_dir():
-        return path
-    for pattern in IN_FOLDER:
-        matches = sorted(path.glob(pattern))
-        if "tfevents" in pattern:
-            matches = sorted({match.parent for match in matches})
-        if len(matches) > 1:
-            names = ", ".join(str(match.relative_to(path)) for match in matches[:5])
-            raise ValueError(f"{path}: holds {len(matches)} logs; name one of them: {names}")
-        if matches:
-            return matches[0]
-    raise ValueError(
-        f"{path}: holds no log; expected metrics.csv, *.csv, *.tsv, *.jsonl or TensorBoard events"
-    )

@@ -1,76 +1,255 @@
-"""Readers of CSV, TSV and JSON lines; every line stands alone, so one broken line costs itself."""
+"""Readers of text: JSON, tables and printed lines; a broken line costs itself only."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from ntxent.logs.rows import Columns
+from ntxent.logs.columns import ABSENT, LOOKED_AT, Columns, NoLog
+from ntxent.logs.grammar import NUMBER, Line, LineReader, flatten, read_line
+from ntxent.logs.names import is_epoch, rank, step_rank
+from ntxent.logs.opening import lines, open_log, peek
 
-DELIMITERS = ",\t;"
+DELIMITERS = ",\t;|"
+LARGEST_DOCUMENT = 2**29  # bytes of a JSON document, which is read as a whole
+HEAD = 200  # lines in which the kind of a text shows
+Numbered = Iterator[tuple[int, str]]
+Rows = Iterator[tuple[int, Line]]
 
-
-def text_rows(path: Path, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as binary:
-        if b"\0" in binary.read(4096):
-            raise ValueError(
-                f"{path}: a binary file; expected CSV, TSV, JSON lines or TensorBoard events"
-            )
-    # A stray byte spoils its cell, not the file.
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = lines.readline()
-        if not first.strip():
-            raise ValueError(f"{path}: empty; expected a header and rows, or JSON lines")
-        lines.seek(0)
-        read = _json_rows if first.lstrip().startswith("{") else _table_rows
-        yield from read(lines, columns)
+_NUMBER = re.compile(rf"{NUMBER}%?|")
+# Headerless columns of numbers, by their count: MLflow's metric files.
+HEADERLESS = {3: ("timestamp", "{name}", "step")}
 
 
-def _json_rows(lines: TextIO, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        if line.isspace():
+def text_rows(path: Path, columns: Columns) -> Rows:
+    """The rows of a text, whatever its kind.
+
+    Raises:
+        NoLog: it is empty, binary, or a JSON document without numbers.
+    """
+    with open_log(path) as stream:
+        head = peek(stream, path)
+        opening, _, more = head.lstrip().partition("\n")
+        document = re.match(r"\{\s*[\"}]|\{$|\[\s*[\[{\"\d-]|\[$", opening.rstrip())
+        if document and not (more.strip() and _is_json_object(opening)):
+            text = stream.read(LARGEST_DOCUMENT + 1)
+            try:
+                yield from _document_rows(_document(text, path), columns)
+                return
+            except json.JSONDecodeError:  # lines, the first of which is broken or no JSON
+                numbered = lines(io.BufferedReader(io.BytesIO(text)), columns)  # type: ignore[type-var,arg-type]
+        else:
+            numbered = lines(stream, columns)
+        first = list(islice(numbered, HEAD))
+        reader, skip = _kind(first, path)
+        yield from reader(chain(first[skip:], numbered), columns)
+
+
+def _kind(first: list[tuple[int, str]], path: Path) -> tuple[Callable[..., Rows], int]:
+    """The reader of a text by its first lines, and how many come before what it reads."""
+    filled = [text for _, text in first if text.strip()]
+    objects = sum(map(_is_json_object, filled))
+    if objects and objects >= len(filled) / 2 - 1:
+        return _json_rows, 0
+    if filled and filled[0].lstrip().startswith("{") and len(filled) == 1:
+        return _json_rows, 0
+    for at, (_, text) in enumerate(first[:50]):
+        header = _header(text)
+        if header is None:
+            continue
+        names, split = header
+        body = [split(row) for _, row in first[at + 1 :] if row.strip() and not _ruled(row)]
+        if not body:
+            if len(filled) == 1 and names:
+                return _table(names, split), at + 1
+            continue
+        whole = [row for row in body if len(row) == len(names) and _mostly_numbers(row)]
+        plain = at == 0 and (split.delimited or len(names) == 1)
+        if len(whole) > len(body) / 2 or (whole and plain):
+            return _table(names, split), at + 1
+    if filled:
+        cells = filled[0].split()
+        if len(cells) in HEADERLESS and all(map(_is_number, cells)) and float(cells[0]) > 1e11:
+            names = [name.format(name=path.stem) for name in HEADERLESS[len(cells)]]
+            return _table(names, _Split(None)), 0
+        split = _Split(max(DELIMITERS, key=filled[0].count) if "," in filled[0] else None)
+        cells = split(filled[0])
+        if len(filled) > 1 and all(cell and _is_number(cell) for cell in cells):
+            names = [f"column {k}" for k in range(1, len(cells) + 1)]
+            return _table(names, split), 0
+    return _printed_rows, 0
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _is_json_object(text: str) -> bool:
+    text = text.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _json_rows(numbered: Numbered, columns: Columns) -> Rows:
+    for number, text in numbered:
+        if not text.strip():
+            continue
+        if "{" not in text:
+            if number > 1 and "[" in text:
+                columns.skip(number, "not a JSON object")
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(text)
         except ValueError as error:
             columns.skip(number, f"not JSON: {error}")
             continue
-        if not isinstance(row, dict):
+        if isinstance(row, dict):
+            yield number, _line(flatten(row), columns)
+        else:
             columns.skip(number, "not a JSON object")
+
+
+def _line(row: dict[str, Any], columns: Columns) -> Line:
+    columns.show(row)
+    return Line(row)
+
+
+def _document(text: bytes, path: Path) -> Any:
+    if len(text) > LARGEST_DOCUMENT:
+        raise NoLog(
+            f"{path}: a JSON document of more than {LARGEST_DOCUMENT >> 20} MB; write JSON lines, "
+            "an object on each"
+        )
+    return json.loads(text)
+
+
+def _document_rows(tree: Any, columns: Columns) -> Rows:
+    """The records of the longest list of objects; else lists of numbers as columns."""
+    records, arrays = [], {}
+    if isinstance(tree, dict):
+        columns.show({name: value for name, value in tree.items() if not isinstance(value, list)})
+    for name, value in _lists(tree):
+        if all(isinstance(item, dict) for item in value):
+            records = max(records, value, key=len)
+        elif all(isinstance(item, (int, float, type(None))) for item in value):
+            arrays[name] = value
+    if records:
+        for number, row in enumerate(records, start=1):
+            yield number, _line(flatten(row), columns)
+        return
+    length = max(map(len, arrays.values()), default=0)
+    for k in range(length):
+        row = {name: values[k] for name, values in arrays.items() if k < len(values)}
+        yield k + 1, _line(row, columns)
+    if not length and isinstance(tree, dict):
+        yield 1, _line(flatten(tree), columns)
+
+
+def _lists(tree: Any, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    if isinstance(tree, list) and tree:
+        yield prefix.rstrip("/"), tree
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _lists(value, f"{prefix}{name}/")
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+class _Split:
+    """A line into its cells: at a delimiter, or at white space."""
+
+    def __init__(self, delimiter: str | None) -> None:
+        self.delimiter = delimiter
+        self.delimited = delimiter not in (None, "|")
+
+    def __call__(self, text: str) -> list[str]:
+        if self.delimiter is None:
+            return text.split()
+        if self.delimiter == "|":
+            return [cell.strip() for cell in text.strip().strip("|").split("|")]
+        if '"' not in text:
+            return text.split(self.delimiter)
+        return next(csv.reader([text], delimiter=self.delimiter))
+
+
+def _header(text: str) -> tuple[list[str], _Split] | None:
+    """The names of a header and how its lines are split; None where a line is no header."""
+    delimiter = max(DELIMITERS, key=text.count)
+    split = _Split(delimiter if delimiter in text else None)
+    names = [name.strip().lstrip("#").strip() for name in split(text)]
+    if split.delimiter is None and re.search(r"[:=\[{]", text):
+        return None
+    named = [name for name in names if name and not _is_number(name)]
+    if not text.strip() or len(named) < max(1, len(names) - 1):
+        return None
+    known = [n for n in named if rank(n) is not None or step_rank(n) is not None or is_epoch(n)]
+    if not split.delimited and not known:
+        return None
+    return names, split
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell.strip()) is not None
+
+
+def _mostly_numbers(row: list[str]) -> bool:
+    numbers = sum(_is_number(cell) or cell.strip() in ABSENT for cell in row)
+    return numbers >= max(1, len(row) / 2)
+
+
+def _ruled(text: str) -> bool:
+    """A line between header and rows: |---|:--:| or +----+."""
+    return not set(text.strip()) - set("|-:+= ")
+
+
+def _table(names: list[str], split: _Split) -> Callable[[Numbered, Columns], Rows]:
+    def rows(numbered: Numbered, columns: Columns) -> Rows:
+        other = [n for n in names if step_rank(n) is None and not is_epoch(n) and n != "Wall time"]
+        if columns.column is None and len(other) == 1 and other[0].startswith("column"):
+            columns.names[other[0]] = True
+        wanted = [(index, name) for index, name in enumerate(names) if columns.want(name)]
+        for number, text in numbered:
+            if not text.strip() or (split.delimiter == "|" and _ruled(text)):
+                continue
+            cells = split(text)
+            if len(cells) == len(names):
+                if len(columns.first) < len(names):
+                    numbers = {n: c for n, c in zip(names, cells, strict=True) if _is_number(c)}
+                    columns.show({n: float(c) for n, c in numbers.items() if c.strip()})
+                yield number, Line({name: cells[index].strip() for index, name in wanted})
+            elif split.delimited:
+                columns.skip(number, f"{len(cells)} cells, the header has {len(names)}")
+
+    return rows
+
+
+# --- what scripts print ---------------------------------------------------------------------------
+
+
+def _printed_rows(numbered: Numbered, columns: Columns) -> Rows:
+    read = LineReader(columns.want)
+    shown = 0
+    last = None
+    for number, text in numbered:
+        line = read(text)
+        if shown < LOOKED_AT and line.numbers is not None:
+            shown += 1
+            columns.show(read_line(text).numbers)
+        if not line.numbers and line.epoch is None:
             continue
-        flat = dict(_flat(row))
-        yield number, {name: value for name, value in flat.items() if columns.want(name)}
-
-
-def _flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """{"train": {"loss": 5}} has the column train/loss."""
-    for name, value in row.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, value
-
-
-def _table_rows(lines: TextIO, columns: Columns) -> Iterator[tuple[int, dict[str, Any]]]:
-    header = next(lines)
-    delimiter = max(DELIMITERS, key=header.count)
-    names = [name.strip() for name in _cells(header, delimiter)]
-    wanted = [(index, name) for index, name in enumerate(names) if columns.want(name)]
-    for number, line in enumerate(lines, start=2):
-        if line.isspace():
+        # A progress bar is drawn again and again at the same step.
+        same = (number, line)
+        if same == last:
             continue
-        cells = _cells(line, delimiter)
-        if len(cells) == len(names):
-            yield number, {name: cells[index] for index, name in wanted}
-        else:
-            columns.skip(number, f"{len(cells)} cells, the header has {len(names)}")
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    line = line.rstrip("\r\n")
-    if '"' not in line:
-        return line.split(delimiter)
-    return next(csv.reader([line], delimiter=delimiter))
+        last = same
+        yield number, line

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, SupportsFloat
 
-from ntxent import bounds
-from ntxent.diagnosis import Diagnosis, diagnose
+from ntxent.bounds import Convention
+from ntxent.diagnosis import Diagnosis
+from ntxent.diagnosis.value import diagnose_in
 
 __all__ = ["HealthMonitor", "Similarities"]
 
@@ -72,12 +73,8 @@ class HealthMonitor:
         for name, steps in (("every_n_steps", every_n_steps), ("patience", patience)):
             if steps < 1:
                 raise ValueError(f"{name}: received {steps}, expected an integer >= 1")
-        bounds.limits(variant, batch_size, temperature, queue, dim)  # refuses what has none
-        self.batch_size = batch_size
-        self.temperature = temperature
-        self.dim = dim
-        self.variant = variant
-        self.queue = queue
+        self.convention = Convention(batch_size, temperature, variant, queue, dim)
+        self.convention.limits()  # refuses what has none
         self.every_n_steps = every_n_steps
         self.patience = patience
         self.say = say
@@ -124,21 +121,26 @@ class HealthMonitor:
             health["positive_similarity"] = _number(stats.positive_similarity)
             health["negative_similarity"] = _number(stats.negative_similarity)
         try:
-            report = diagnose(
+            found = diagnose_in(
+                self._convention(batch_size, temperature),
                 health["loss"],
-                self.batch_size if batch_size is None else batch_size,
-                self.temperature if temperature is None else _number(temperature),
-                self.variant,
-                queue=self.queue,
-                dim=self.dim,
-                positive_similarity=health.get("positive_similarity"),
-                negative_similarity=health.get("negative_similarity"),
+                health.get("positive_similarity"),
+                health.get("negative_similarity"),
             )
         except ValueError as error:
             self._warn("refused", str(error))
             return health
-        self._judge(report)
-        return health | _numbers(report)
+        self._judge(found)
+        return health | _numbers(found)
+
+    def _convention(self, batch_size: int | None, temperature: SupportsFloat | None) -> Convention:
+        """That of one step."""
+        changed: dict[str, Any] = {}
+        if batch_size is not None:
+            changed["batch_size"] = batch_size
+        if temperature is not None:
+            changed["temperature"] = _number(temperature)
+        return replace(self.convention, **changed) if changed else self.convention
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values from which another monitor of the same settings continues."""
@@ -153,20 +155,20 @@ class HealthMonitor:
         """Continue from a :meth:`state_dict`: no warning is given twice, no episode forgotten."""
         self.step, self._first_look = state["step"], state["first_look"]
         self.warnings = list(state["warnings"])
-        self._episodes = {kind: _Episode(**kept) for kind, kept in state["episodes"].items()}
+        self._episodes = {kind: _Episode(**fields) for kind, fields in state["episodes"].items()}
 
-    def _judge(self, report: Diagnosis) -> None:
-        first, *middle, last = report.sentences
-        if report.verdict == "impossible":
+    def _judge(self, found: Diagnosis) -> None:
+        first, *middle, last = found.sentences
+        if found.verdict == "impossible":
             self._warn("impossible", " ".join((first, *middle, last)))
-        elif report.verdict in ("at_chance", "above_chance"):
+        elif found.verdict in ("at_chance", "above_chance"):
             self._warn("chance", f"{first} {last}", self.patience)
-        elif report.verdict == "collapsed":
+        elif found.verdict == "collapsed":
             # An untrained encoder may map all inputs to nearly one direction, and recover.
             since = self._episodes.get("collapsed", _Episode(self.step)).start
             self._warn("collapsed", f"{first} {last}", self.patience * (since == self._first_look))
-        elif report.verdict in ("at_floor", "degenerate"):
-            self._warn(report.verdict, f"{first} {last}")
+        elif found.verdict in ("at_floor", "degenerate"):
+            self._warn(found.verdict, f"{first} {last}")
         else:
             self._forget()
 
@@ -202,16 +204,16 @@ def _number(value: SupportsFloat) -> float:
     return float(value if read is None else read())
 
 
-def _numbers(report: Diagnosis) -> dict[str, float]:
-    low, high = report.similarity_interval or (None, None)
+def _numbers(found: Diagnosis) -> dict[str, float]:
+    low, high = found.similarity_interval or (None, None)
     numbers = {
-        "floor": report.floor,
-        "chance": report.chance,
-        "ceiling": report.ceiling,
-        "position": report.position,
+        "floor": found.floor,
+        "chance": found.chance,
+        "ceiling": found.ceiling,
+        "position": found.position,
         "similarity_low": low,
         "similarity_high": high,
-        "top1_share": report.top1_share,
-        "gradient_bound": report.gradient_bound,
+        "top1_share": found.top1_share,
+        "gradient_bound": found.gradient_bound,
     }
     return {name: value for name, value in numbers.items() if value is not None}

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ntxent import bounds
-from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.report.source import Convention, Run
+from ntxent.bounds import THEOREMS, VARIANTS, Convention
+from ntxent.report.run import Run
 
 __all__ = [
     "HEADLINES",
     "REPRESENTATIONS",
-    "TERMINAL_STYLES",
     "TONES",
     "Story",
     "certified_share",
@@ -46,9 +45,6 @@ TONES = {
     "collapsed": "bad",
     "degenerate": "bad",
 }
-_STYLES = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
-# The style of rich that a verdict has at the terminal.
-TERMINAL_STYLES = {verdict: _STYLES[tone] for verdict, tone in TONES.items()}
 
 
 # --- probes ---------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ntxent.diagnosis.report import plain
+from ntxent.bounds import NOT_GIVEN, Given
+from ntxent.diagnosis.result import plain
 from ntxent.report.figures.images import check_projection
 from ntxent.report.pages.run import write_run
 from ntxent.report.pages.runs import write_runs
-from ntxent.report.source import UNTOLD, Given, Run, read_run
+from ntxent.report.run import Run, read_run
 from ntxent.report.words import tell
 
 __all__ = ["write_report"]
@@ -20,7 +21,7 @@ def write_report(
     paths: Sequence[str | Path],
     out: str | Path,
     *,
-    given: Given = UNTOLD,
+    given: Given = NOT_GIVEN,
     column: str | None = None,
     projection: str = "pca",
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A name of the user's own code, as ``package.module:Name``, to the object it stands for."""
+"""Objects of the user's own code, by ``package.module:Name``."""
 
 import sys
 from importlib import import_module
@@ -8,13 +8,13 @@ __all__ = ["load_object"]
 
 
 def load_object(option: str, path: str) -> Any:
-    """Import the object; modules of the working folder are found too.
+    """Returns the object of that path; the working folder is searched for modules too.
 
     >>> load_object("model.encoder", "torch.nn:Identity")
     <class 'torch.nn.modules.linear.Identity'>
 
     Raises:
-        ValueError: there is no such module, or it has no such name; the message begins with
+        ValueError: there is no such module, or no such name in it; the message begins with
             ``option``.
     """
     module, _, name = path.partition(":")

@@ -8,15 +8,16 @@ meet many columns.
 import math
 from collections.abc import Callable
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ntxent.engines._triton import kernels
-from ntxent.engines._triton.blocks import Block, Side, on, ratio, shares, similarity_block
+from ntxent.engines._triton.blocks import Operands, Side, on, operands, ratio, shares
 from ntxent.engines._triton.tiling import Tiling
 from ntxent.engines._triton.tuning import fastest
+from ntxent.engines.contract import Block, Sums
 
 # Where a panel of G waits for its product: as much as the L2 cache of an A100 (40 MB) or an H100
 # (50 MB) may hold; in bfloat16 4,096 rows and columns.
@@ -41,44 +42,43 @@ class _Prepared(NamedTuple):
     ranges: Tensor
 
 
-Gradients = Callable[[Block, _Upstream, Tiling], tuple[Tensor, Tensor]]
+Gradients = Callable[[Operands, _Upstream, Tiling], tuple[Tensor, Tensor]]
 
 
-def backward(*arguments: Any) -> tuple[Tensor, Tensor]:
+def backward(
+    block: Block, sums: Sums, grad_nll: Tensor, grad_logit: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Each program owns its rows of the gradient: no atomics, the same bits every time."""
-    return _backward("rows", _by_rows, *arguments)
+    return _backward("rows", _by_rows, block, sums, grad_nll, grad_logit)
 
 
-def backward_atomic(*arguments: Any) -> tuple[Tensor, Tensor]:
+def backward_atomic(
+    block: Block, sums: Sums, grad_nll: Tensor, grad_logit: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Each tile is computed once, and adds to its rows and its columns whenever it is ready."""
     if torch.are_deterministic_algorithms_enabled():
-        return backward(*arguments)
-    return _backward("tiles", _by_tiles, *arguments)
+        return backward(block, sums, grad_nll, grad_logit)
+    return _backward("tiles", _by_tiles, block, sums, grad_nll, grad_logit)
 
 
 def _backward(
     name: str,
     gradients: Gradients,
+    block: Block,
+    sums: Sums,
     grad_nll: Tensor,
-    grad_logit: Tensor,
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-    nll: Tensor,
-    logit: Tensor,
-    kept: Tensor,
+    grad_logit: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    def trial(block: Block, tiling: Tiling) -> object:
-        zeros = block.scale.new_zeros(len(block.x.rows))
-        return gradients(block, _Upstream(zeros, zeros, zeros, zeros), tiling)
+    grad_logit = torch.zeros_like(grad_nll) if grad_logit is None else grad_logit
 
-    with on(x.device):
-        block = similarity_block(x, y, scale, x_ids, y_ids, target)
-        anchors = (values.contiguous() for values in (grad_nll, grad_logit, nll, logit))
-        return gradients(block, _Upstream(*anchors), fastest(name, block, trial))
+    def trial(inputs: Operands, tiling: Tiling) -> object:
+        zeros = inputs.scale.new_zeros(len(inputs.x.rows))
+        return gradients(inputs, _Upstream(zeros, zeros, zeros, zeros), tiling)
+
+    with on(block.x.device):
+        inputs = operands(block)
+        anchors = (v.contiguous() for v in (grad_nll, grad_logit, sums.nll, sums.logit))
+        return gradients(inputs, _Upstream(*anchors), fastest(name, inputs, trial))
 
 
 def _prepare(side: Side, upstream: _Upstream | None, like: Tensor, tiling: Tiling) -> _Prepared:
@@ -103,7 +103,7 @@ def _prepare(side: Side, upstream: _Upstream | None, like: Tensor, tiling: Tilin
 
 
 def _both_prepared(
-    block: Block, upstream: _Upstream, tiling: Tiling
+    block: Operands, upstream: _Upstream, tiling: Tiling
 ) -> tuple[_Prepared, _Prepared]:
     m = len(block.x.rows)
     if block.symmetric:
@@ -117,7 +117,7 @@ def _both_prepared(
     )
 
 
-def _by_rows(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
+def _by_rows(block: Operands, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
     x, y = _both_prepared(block, upstream, tiling)
     dx = _rows_gradient(block, x, y, tiling)
     if block.symmetric:
@@ -125,7 +125,7 @@ def _by_rows(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor,
     return dx, _rows_gradient(block.transposed, y, x, tiling)
 
 
-def _rows_gradient(block: Block, x: _Prepared, y: _Prepared, tiling: Tiling) -> Tensor:
+def _rows_gradient(block: Operands, x: _Prepared, y: _Prepared, tiling: Tiling) -> Tensor:
     """Gradient of one side; where few rows meet many columns, by shares that are then added."""
     x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
     outs = ratio(block.width, tiling.out)
@@ -139,7 +139,7 @@ def _rows_gradient(block: Block, x: _Prepared, y: _Prepared, tiling: Tiling) -> 
 
 
 def _wide_rows_gradient(
-    block: Block, x: _Prepared, y: _Prepared, outs: int, tiling: Tiling
+    block: Operands, x: _Prepared, y: _Prepared, outs: int, tiling: Tiling
 ) -> Tensor:
     """Gradient of one side where a program holds only some of its columns: G waits in memory, panel
     by panel, so that it is computed once and not ``outs`` times.
@@ -179,7 +179,7 @@ def _wide_rows_gradient(
     return dx
 
 
-def _by_tiles(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
+def _by_tiles(block: Operands, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor, Tensor]:
     x, y = _both_prepared(block, upstream, tiling)
     x_blocks, y_blocks = block.x.blocks(tiling), block.y.blocks(tiling)
     outs = ratio(block.width, tiling.out)
@@ -192,7 +192,7 @@ def _by_tiles(block: Block, upstream: _Upstream, tiling: Tiling) -> tuple[Tensor
 
 
 def _launch(
-    block: Block,
+    block: Operands,
     x: _Prepared,
     y: _Prepared,
     dx: Tensor,

@@ -1,4 +1,4 @@
-"""A similarity block as the kernels take it."""
+"""The arguments of the kernels, from those of an engine."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.engines import accumulation_dtype
 from ntxent.engines._triton.precision import products
 from ntxent.engines._triton.tiling import Tiling
+from ntxent.engines.contract import Block, accumulation_dtype
 
 # A few programs for each of the 108 or 132 multiprocessors of an A100 or H100, so that long and
 # short ones even out.
@@ -26,7 +26,9 @@ class Side(NamedTuple):
         return ratio(len(self.rows), tiling.block)
 
 
-class Block(NamedTuple):
+class Operands(NamedTuple):
+    """A block as the kernels take it."""
+
     x: Side
     y: Side
     scale: Tensor
@@ -41,20 +43,17 @@ class Block(NamedTuple):
         return self.x.rows.shape[1]
 
     @property
-    def transposed(self) -> "Block":
+    def transposed(self) -> "Operands":
         return self._replace(x=self.y, y=self.x)
 
 
-def similarity_block(
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-) -> Block:
-    """From the arguments of an engine."""
+def operands(block: Block) -> Operands:
+    """The rows, labels and scale of a block, contiguous and in the dtype of the products."""
+    x, y, scale, x_ids, y_ids, target, both_ways, _ = block
     dtype, precision = products(x)
+    if target is None:  # -1 is nobody's target
+        anchors = len(x) + len(y) if both_ways and y is not None else len(x)
+        target = x_ids.new_full((anchors,), -1)
 
     def side(rows: Tensor, ids: Tensor, target: Tensor) -> Side:
         return Side(rows.to(dtype).contiguous(), ids.contiguous(), target.contiguous())
@@ -62,11 +61,10 @@ def similarity_block(
     scale = scale.to(accumulation_dtype(x.dtype))
     first = side(x, x_ids, target[: len(x)])
     if y is None or y_ids is None:
-        return Block(first, first, scale, precision, symmetric=True, both=True)
-    both = len(target) > len(x)
+        return Operands(first, first, scale, precision, symmetric=True, both=True)
     # Where they are no anchors, any label stands in for the target that nobody looks for.
-    second = side(y, y_ids, target[len(x) :] if both else y_ids)
-    return Block(first, second, scale, precision, symmetric=False, both=both)
+    second = side(y, y_ids, target[len(x) :] if both_ways else y_ids)
+    return Operands(first, second, scale, precision, symmetric=False, both=both_ways)
 
 
 def ratio(whole: int, part: int) -> int:

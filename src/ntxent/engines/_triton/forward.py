@@ -10,27 +10,21 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ntxent.engines._triton import kernels
-from ntxent.engines._triton.blocks import Block, Side, on, shares, similarity_block
+from ntxent.engines._triton.blocks import Operands, Side, on, operands, shares
 from ntxent.engines._triton.tiling import Tiling, power_of_two
 from ntxent.engines._triton.tuning import fastest
+from ntxent.engines.contract import Block, Sums
 
 # Where the columns' sums wait to be added: 32 MiB stay in the L2 cache of an A100 (40 MB) or an
 # H100 (50 MB).
 _WORKSPACE = 2**25
 
 
-def forward(
-    x: Tensor,
-    y: Tensor | None,
-    scale: Tensor,
-    x_ids: Tensor,
-    y_ids: Tensor | None,
-    target: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    with on(x.device):
-        block = similarity_block(x, y, scale, x_ids, y_ids, target)
-        nll, logit = _sums(block, fastest("forward", block, _sums))
-    return nll, logit, nll.new_empty(0)
+def forward(block: Block) -> Sums:
+    with on(block.x.device):
+        inputs = operands(block)
+        nll, logit = _sums(inputs, fastest("forward", inputs, _sums))
+    return Sums(nll, logit, nll.new_empty(0))
 
 
 def _describe(side: Side, like: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor]:
@@ -90,7 +84,7 @@ class _Panel(NamedTuple):
         )
 
 
-def _sums(block: Block, tiling: Tiling) -> tuple[Tensor, Tensor]:
+def _sums(block: Operands, tiling: Tiling) -> tuple[Tensor, Tensor]:
     """nll and logit, panel by panel of row blocks."""
     x, y, scale, *_ = block
     m, k = len(x.rows), len(y.rows)

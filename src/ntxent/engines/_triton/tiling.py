@@ -2,8 +2,8 @@
 
 A tile of whole rows is read once and serves both products of the backward pass; where rows are too
 wide for that, products go chunk by chunk. Candidates are those that neither ask for more shared
-memory than a multiprocessor has nor spill many registers; ``python -m benchmarks.kernels`` compiles
-them all, without a GPU, and says what each needs.
+memory than a multiprocessor has nor spill many registers; ``python -m benchmarks.gpu.kernels``
+compiles them all, without a GPU, and says what each needs.
 """
 
 from typing import NamedTuple

@@ -8,7 +8,7 @@ import torch
 from triton.runtime.errors import OutOfResources
 
 from ntxent.engines._triton import INTERPRETED
-from ntxent.engines._triton.blocks import Block, Side
+from ntxent.engines._triton.blocks import Operands, Side
 from ntxent.engines._triton.tiling import Tiling, candidates, interpreted, power_of_two
 
 # Rows beyond which it is not looked for again: the device is full many times over.
@@ -57,7 +57,7 @@ def _milliseconds(run: Callable[[], object]) -> float | None:
 _TUNER = Tuner(_milliseconds)
 
 
-def fastest(kernel: str, block: Block, run: Callable[[Block, Tiling], object]) -> Tiling:
+def fastest(kernel: str, block: Operands, run: Callable[[Operands, Tiling], object]) -> Tiling:
     """The tiling with which ``run`` is fastest on a block of this size.
 
     Timing may choose differently from run to run, and another tiling sums in another order. So

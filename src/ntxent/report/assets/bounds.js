@@ -74,27 +74,20 @@ const Bounds = (() => {
   ];
   const moco = (k, t) => [Math.log1p(k), softplus(Math.log(k) - 2 / t), softplus(Math.log(k) + 2 / t)];
 
-  const VARIANTS = {
-    nt_xent: [ntXent, () => 1],
-    simclr_tf: [ntXent, () => 2],
-    supcon_ref: [ntXent, (t) => t / 0.07],
-    info_nce: [infoNce, () => 1],
-    clip: [infoNce, () => 1],
-    moco: [moco, () => 1],
-    moco_v3: [infoNce, (t) => 4 * t],
-    sup_con: [ntXent, () => 1],
-  };
+  // The variants of Theorem 12, 13 and 14; their table is the library's, from the page's data.
+  const SHAPES = { 12: infoNce, 13: moco, 14: ntXent };
+  const page = JSON.parse(document.getElementById("page-data").textContent);
 
   function limits(variant, n, t, queue = null, d = null) {
-    const [shape, factor] = VARIANTS[variant];
-    const scale = factor(t), queued = shape === moco;
+    const { theorem, queued, scale: { times, over, power } } = page.variants[variant];
+    const shape = SHAPES[theorem], scale = (t ** power * times) / over;
     const unit = n === 1 && !queued ? 0 : scale;
     const [level, low, high] = shape(queued ? queue : Math.max(n, 2), t, d);
     return { chance: unit * level, floor: unit * low, ceiling: unit * high, scale };
   }
 
   return {
-    VARIANTS, softplus, chance, upperBound, ceiling, measuredFloor, logKernelMean, uniformityFloor,
+    softplus, chance, upperBound, ceiling, measuredFloor, logKernelMean, uniformityFloor,
     floor, randomLoss, similarityGap, similarityInterval, top1Share, gradientBound, position, limits,
   };
 })();

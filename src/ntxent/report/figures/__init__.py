@@ -7,7 +7,7 @@ from ntxent.report.figures.geometry import plane, rank, similarities
 from ntxent.report.figures.images import image_map
 from ntxent.report.figures.loss import accuracy, gradient, loss, position, positive, rate
 from ntxent.report.figures.pieces import Figure
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 
 __all__ = ["Figure", "figures"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ntxent.report.figures.pieces import Figure, styles, text
 from ntxent.report.html.palette import CYCLE
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 from ntxent.report.words import classifier, percent, representation, representations
 
 __all__ = ["evaluation", "shared_measures"]

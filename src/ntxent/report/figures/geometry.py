@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntxent.report.figures.pieces import STEPS, Figure, grid, line, rounded
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 
 __all__ = ["histograms", "pair_cosines", "plane", "rank", "similarities"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ntxent.report.figures.pieces import Array, Figure, rounded, text
 from ntxent.report.html.images import data_uri, sprite
 from ntxent.report.html.palette import CYCLE
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 
 __all__ = ["PROJECTIONS", "check_projection", "image_map", "neighbours", "view_pairs"]
 

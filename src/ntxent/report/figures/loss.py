@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntxent import bounds
-from ntxent.diagnosis.report import PAIRED
+from ntxent.diagnosis.verdict import PAIRED
 from ntxent.report.figures.pieces import (
     STEPS,
     Array,
@@ -27,7 +27,7 @@ from ntxent.report.figures.pieces import (
     thin,
     thinning_notes,
 )
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 from ntxent.report.words import certified_share
 
 __all__ = ["accuracy", "gradient", "loss", "position", "positive", "rate", "share_limits"]

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ntxent.diagnosis import Series
 from ntxent.report.html.palette import CYCLE
-from ntxent.report.source import Run
-from ntxent.trajectory import Series
+from ntxent.report.run import Run
 
 __all__ = ["Figure", "Style", "Thinned", "rounded", "styles", "thin"]
 

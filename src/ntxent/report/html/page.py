@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ntxent.diagnosis.report import plain
+from ntxent.diagnosis.result import plain
 from ntxent.files import atomic
 from ntxent.report.html.palette import PALETTES
 from ntxent.report.html.typesetting import typeset

@@ -11,7 +11,7 @@ from ntxent.report.figures import Figure, figures
 from ntxent.report.figures.images import neighbours, view_pairs
 from ntxent.report.html.page import write_page
 from ntxent.report.html.palette import PALETTES
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 from ntxent.report.words import (
     classifier,
     percent,

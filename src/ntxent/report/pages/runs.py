@@ -12,7 +12,7 @@ from ntxent.report.figures.evaluation import shared_measures
 from ntxent.report.figures.loss import share_limits
 from ntxent.report.html.page import write_page
 from ntxent.report.html.palette import PALETTES
-from ntxent.report.source import Run
+from ntxent.report.run import Run
 from ntxent.report.words import HEADLINES, classifier, setting, tell, theorems
 
 __all__ = ["write_runs"]

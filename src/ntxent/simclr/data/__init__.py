@@ -1,9 +1,18 @@
-"""Images to learn from: named data sets, folders, arrays, or the user's own data set."""
+"""Images to train on: published datasets, folders, arrays, or a dataset of the user."""
 
-from ntxent.simclr.data.images import Images, MemoryImages, Shape, is_tiny, to_unit
-from ntxent.simclr.data.module import ImageData
+from ntxent.simclr.data.datamodule import ImageData
+from ntxent.simclr.data.images import (
+    LARGEST_SIZE,
+    Images,
+    MemoryImages,
+    Shape,
+    Skipped,
+    Source,
+    is_tiny,
+    to_unit,
+)
 from ntxent.simclr.data.record import data_record, skipped_csv
-from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, Source, open_source
+from ntxent.simclr.data.source import open_source
 
 __all__ = [
     "LARGEST_SIZE",

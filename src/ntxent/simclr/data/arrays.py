@@ -9,22 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Labels, MemoryImages
-from ntxent.simclr.data.source import Source
+from ntxent.simclr.data.images import Labels, MemoryImages, Source
 
 __all__ = ["open_arrays", "pixels_from"]
 
-# Names of images and labels; the first pair of which the images are there is taken.
+# Names of arrays of images and of their labels; the first names found in a file are used.
 TRAIN_NAMES = (("train_images", "train_labels"), ("x_train", "y_train"), ("X_train", "y_train"))
 TEST_NAMES = (("test_images", "test_labels"), ("x_test", "y_test"), ("X_test", "y_test"))
 ALL_NAMES = (("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels"))
 
 
 def open_arrays(path: Path, config: DataConfig) -> Source:
-    """Images ``[n, H, W]``, ``[n, H, W, C]`` or ``[n, C, H, W]``, with or without labels ``[n]``.
+    """Returns the images of a .npz or .npy file, with their labels ``[n]`` if it has any.
+
+    Images are ``[n, H, W]``, ``[n, H, W, C]`` or ``[n, C, H, W]``.
 
     Raises:
-        ValueError: the arrays are not as above; the message begins with the file.
+        ValueError: the arrays have other shapes or types; the message begins with the file.
     """
     try:
         if path.suffix == ".npy":
@@ -63,7 +64,10 @@ def _pair(arrays: dict[str, Any], names: tuple[tuple[str, str], ...]) -> tuple[A
 
 
 def _number(parts: list[NDArray[Any]]) -> tuple[list[str], list[Labels | None]]:
-    """Labels of any kind to 0, 1, … in their sorted order, the same in every part; -1 stays."""
+    """Returns class names, and the labels of each part as indices of these names.
+
+    Integer labels -1 stay -1.
+    """
     flat = [part.reshape(len(part), -1)[:, 0] for part in parts]
     together = np.concatenate(flat)
     known = together != -1 if together.dtype.kind == "i" else np.full(len(together), True)
@@ -88,7 +92,7 @@ def _images(path: Path, array: NDArray[Any], labels: Labels | None) -> MemoryIma
 
 
 def pixels_from(array: NDArray[Any]) -> Tensor:
-    """``[n, C, H, W]``, uint8 or float32 in [0, 1]; 16 bits become float32.
+    """Returns images as ``[n, C, H, W]``, uint8 or float32 in [0, 1]; 16 bits become float32.
 
     The channels are the second or the last dimension, whichever is smaller; without them the
     images are grey.
@@ -97,7 +101,7 @@ def pixels_from(array: NDArray[Any]) -> Tensor:
     torch.Size([5, 3, 8, 8])
 
     Raises:
-        ValueError: the shape, the type or the range is another.
+        ValueError: the shape, the type or the range is not that of images.
     """
     if array.ndim == 3:
         array = array[:, None]

@@ -1,4 +1,4 @@
-"""One image file, of any mode, to the middle square in 8-bit red, green and blue."""
+"""Image files of any mode, read as squares of 8-bit red, green and blue."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ __all__ = ["header", "read_square", "to_rgb"]
 
 
 def header(path: Path) -> tuple[int, int]:
-    """Width and height, without decoding.
+    """Returns width and height of an image file, without decoding it.
 
     Raises:
-        Exception: PIL has many kinds of its own for what is no image.
+        Exception: the file is no image; PIL has many classes of errors.
     """
     with Image.open(path) as image:
         return image.size
 
 
 def read_square(path: Path, size: int) -> NDArray[np.uint8]:
-    """``[3, size, size]``: the shorter side scaled to ``size``, the middle of the longer one."""
+    """Returns the middle square of an image, scaled, as ``[3, size, size]``."""
     with Image.open(path) as file:
         file.draft("RGB", (size, size))  # JPEG decodes at a fraction of its size, not below this
         upright = ImageOps.exif_transpose(file)
@@ -30,7 +30,7 @@ def read_square(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Grey becomes three equal channels, 16 bits become 8, what is transparent becomes white."""
+    """Returns an image as 8-bit RGB; transparent pixels become white."""
     if image.mode.startswith("I"):
         image = _from_16_bits(np.asarray(image))
     if image.mode == "F":

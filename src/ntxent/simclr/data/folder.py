@@ -1,4 +1,4 @@
-"""Any folder of images: with classes or without, nested, small or too large for memory."""
+"""Folders of images, with a sub-folder for each class or without, in memory or read on demand."""
 
 from __future__ import annotations
 
@@ -17,25 +17,32 @@ from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.decoding import header, read_square
-from ntxent.simclr.data.images import MEGABYTE, Images, Labels, MemoryImages
-from ntxent.simclr.data.source import LARGEST_SIZE, Skipped, Source
+from ntxent.simclr.data.images import (
+    LARGEST_SIZE,
+    MEGABYTE,
+    Images,
+    Labels,
+    MemoryImages,
+    Skipped,
+    Source,
+)
 
 __all__ = ["FileImages", "Scan", "open_folder", "scan_folder"]
 
-# Folders of a data set that has its own held-out part; the first that is there is taken.
+# Names of the folder of held-out images beside ``train``; the first one found is used.
 HELD_OUT_FOLDERS = ("val", "valid", "validation", "test")
 
 T = TypeVar("T")
 
 
 class Scan(NamedTuple):
-    """What the names and headers of a folder's files say.
+    """The files of a folder, by their names and headers.
 
     Attributes:
         root: The folder.
         files: Images, sorted, relative to it.
         sizes: Their widths and heights, pixels.
-        skipped: All other files, hidden ones left out.
+        skipped: All other files, without hidden ones.
     """
 
     root: Path
@@ -45,10 +52,11 @@ class Scan(NamedTuple):
 
 
 def scan_folder(root: Path) -> Scan:
-    """Read the header of every file under ``root``; links are followed, each folder once."""
+    """Reads the header of every file under ``root``; follows links, but visits each folder once."""
     paths = sorted(_walk(root))
     scan = Scan(root, [], [], [])
-    for path, found in zip(paths, _each(lambda path: _attempt(header, path), paths), strict=True):
+    headers = _map_in_threads(lambda path: _value_or_reason(header, path), paths)
+    for path, found in zip(paths, headers, strict=True):
         relative = path.relative_to(root)
         if isinstance(found, str):
             scan.skipped.append(Skipped(str(relative), found))
@@ -59,19 +67,21 @@ def scan_folder(root: Path) -> Scan:
 
 
 def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
-    """The images under ``root``; its folders train and val (or test), where it has both, are kept
-    apart, and below them the first level of sub-folders names the classes.
+    """Returns the images under ``root``; the first level of sub-folders names their classes.
+
+    Where ``root`` has a folder ``train`` and one of :data:`HELD_OUT_FOLDERS`, the images of the
+    latter are the held-out ones, and the classes are the sub-folders of these two.
 
     Raises:
-        ValueError: there is no usable image, or more files than allowed are none.
+        ValueError: no file is a usable image, or the share of those that are not exceeds
+            ``config.max_skipped``.
     """
     held_out = [root / name for name in HELD_OUT_FOLDERS if (root / name).is_dir()]
     if not (root / "train").is_dir() or not held_out:
         return _open(scan_folder(root), config, largest_size)
     train = _open(scan_folder(root / "train"), config, largest_size)
-    # Both parts are brought to one size.
-    same = replace(config, image_size=train.train.shape[-1])
-    test = _open(scan_folder(held_out[0]), same, largest_size)
+    same_size = replace(config, image_size=train.train.shape[-1])
+    test = _open(scan_folder(held_out[0]), same_size, largest_size)
     skipped = [
         Skipped(str(Path(folder.name, file)), reason)
         for folder, part in ((root / "train", train), (held_out[0], test))
@@ -87,7 +97,7 @@ def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE
 
 
 def _relabelled(test: Source, classes: Sequence[str], folder: Path) -> Images:
-    """The held-out images with the numbers that the training classes have."""
+    """Returns the held-out images, their labels numbered as those of the training images."""
     if not classes or not test.classes:
         test.train.labels = None
         return test.train
@@ -121,8 +131,8 @@ def _open(scan: Scan, config: DataConfig, largest_size: int) -> Source:
     allowed = int(config.max_skipped * total) - len(scan.skipped)
     images: Images = FileImages(scan.root, files, size, labels, scan.skipped, allowed)
     if len(files) * 3 * size**2 <= config.memory * MEGABYTE:
-        images, kept = _decoded(scan.root, files, size, labels, scan.skipped)
-        files = [files[index] for index in kept]
+        images, decoded = _decode_all(scan.root, files, size, labels, scan.skipped)
+        files = [files[index] for index in decoded]
         _require_few(scan.root, scan.skipped, total, config.max_skipped)
     names = [str(file) for file in files]
     return Source(images, None, classes, names, skipped=scan.skipped)
@@ -135,7 +145,10 @@ def _default_size(sizes: list[tuple[int, int]], largest: int) -> int:
 
 
 def _classes(files: list[Path]) -> tuple[Labels | None, list[str]]:
-    """Labels from the first level of folders, where every image is in one and there are several."""
+    """Returns the number of each file's first-level folder and the names of these folders.
+
+    Returns None and no names where a file is in no folder, or all are in one.
+    """
     names = [file.parts[0] for file in files if len(file.parts) > 1]
     classes = sorted(set(names))
     if len(names) < len(files) or len(classes) < 2:
@@ -148,16 +161,24 @@ def _require_few(root: Path, skipped: list[Skipped], total: int, share: float) -
         return
     first = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
     raise ValueError(
-        f"data.source: {len(skipped)} of {total} files in {root} are no usable images, more than "
+        f"data.source: {len(skipped)} of {total} files in {root} are not usable images, more than "
         f"data.max_skipped {share} allows; the first are {first}; `ntxent data inspect` lists all"
     )
 
 
 class FileImages(Images):
-    """Images that stay in their files and are decoded when they are asked for.
+    """Images that are decoded from their files each time they are read.
 
-    A file that turns out to be damaged is replaced by the next one that is not, so batches stay
-    full; processes that read the same collection tell each other through shared memory.
+    In place of a damaged file the next one that can be decoded is read, so batches stay full. Which
+    files are damaged is in shared memory, so worker processes read each of them only once.
+
+    Args:
+        root: The folder.
+        files: The image files, relative to it.
+        size: Side of the square that images are scaled to, pixels.
+        labels: Their labels, or None.
+        skipped: Files that were left out before.
+        allowed: How many files may turn out to be damaged.
 
     Raises:
         ValueError: (on reading) more than ``allowed`` files are damaged.
@@ -196,10 +217,10 @@ class FileImages(Images):
         return taken
 
     def skipped(self) -> list[Skipped]:
-        """The files found to be damaged while reading."""
+        """Returns the files that were found to be damaged on reading."""
         damaged = [self.files[index] for index in self.damaged.nonzero().flatten().tolist()]
         return [
-            Skipped(str(file), str(_attempt(read_square, self.root / file, self.shape[-1])))
+            Skipped(str(file), str(_value_or_reason(read_square, self.root / file, self.shape[-1])))
             for file in damaged
         ]
 
@@ -208,12 +229,12 @@ class FileImages(Images):
             candidate = (index + step) % len(self)
             if self.damaged[candidate]:
                 continue
-            image = _attempt(read_square, self.root / self.files[candidate], self.shape[-1])
+            image = _value_or_reason(read_square, self.root / self.files[candidate], self.shape[-1])
             if not isinstance(image, str):
                 return image
             self.damaged[candidate] = True
             self._require_few(self.files[candidate], image)
-        raise ValueError(f"data.source: no file in {self.root} can be decoded any more")
+        raise ValueError(f"data.source: no file in {self.root} can be decoded")
 
     def _require_few(self, file: Path, reason: str) -> None:
         if int(self.damaged.sum()) > self.allowed:
@@ -228,20 +249,21 @@ def _shared(flags: Tensor) -> Tensor:
     return flags
 
 
-def _decoded(
+def _decode_all(
     root: Path, files: list[Path], size: int, labels: Labels | None, skipped: list[Skipped]
 ) -> tuple[MemoryImages, list[int]]:
-    """All images, decoded now; files that are damaged are added to ``skipped``."""
+    """Returns the decoded images and their indices; adds damaged files to ``skipped``."""
     pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
-    kept: list[int] = []
-    read = _each(lambda file: _attempt(read_square, root / file, size), files)
-    for index, (file, image) in enumerate(zip(files, read, strict=True)):
+    decoded: list[int] = []
+    results = _map_in_threads(lambda file: _value_or_reason(read_square, root / file, size), files)
+    for index, (file, image) in enumerate(zip(files, results, strict=True)):
         if isinstance(image, str):
             skipped.append(Skipped(str(file), image))
         else:
-            pixels[len(kept)] = torch.from_numpy(image)
-            kept.append(index)
-    return MemoryImages(pixels[: len(kept)], None if labels is None else labels[kept]), kept
+            pixels[len(decoded)] = torch.from_numpy(image)
+            decoded.append(index)
+    labels = None if labels is None else labels[decoded]
+    return MemoryImages(pixels[: len(decoded)], labels), decoded
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -255,20 +277,20 @@ def _walk(root: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in files if not name.startswith("."))
 
 
-def _each(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
-    """In order, in threads: PIL lets go of the interpreter while it decodes."""
+def _map_in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """Yields the results in order; threads help, as PIL releases the GIL while it decodes."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), 4096):  # map queues all it is given
+        for start in range(0, len(paths), 4096):  # map queues all its arguments at once
             yield from pool.map(function, paths[start : start + 4096])
 
 
-def _attempt(read: Callable[..., T], path: Path, *arguments: Any) -> T | str:
-    """What the file has, or in words why it has nothing."""
+def _value_or_reason(read: Callable[..., T], path: Path, *arguments: Any) -> T | str:
+    """Returns what ``read`` returns, or the reason why the file cannot be read."""
     try:
         return read(path, *arguments)
     except OSError as error:
         if error.filename is None and "cannot identify" not in str(error):
             return str(error) or "damaged"
         return "not an image" if "cannot identify" in str(error) else str(error.strerror)
-    except Exception as error:  # PIL's formats have many kinds of their own
+    except Exception as error:  # PIL's formats raise many classes of errors
         return str(error) or type(error).__name__

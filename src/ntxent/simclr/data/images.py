@@ -1,16 +1,27 @@
-"""The contract of a collection of images, and the one that lives in memory."""
+"""Images as a dataset: the interface, images in memory, and what a source of images returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["Images", "Labels", "MemoryImages", "Shape", "is_tiny", "to_unit"]
+__all__ = [
+    "LARGEST_SIZE",
+    "Images",
+    "Labels",
+    "MemoryImages",
+    "Shape",
+    "Skipped",
+    "Source",
+    "is_tiny",
+    "to_unit",
+]
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -18,35 +29,39 @@ Labels = NDArray[Any]  # int64 [n]; -1 marks an image without one
 
 MEGABYTE = 2**20
 
+# Largest side of a folder's images by default, pixels.
+LARGEST_SIZE = 96
+
 
 class Images(Dataset[Tensor]):
-    """Images of one shape, read by lists of indices: a batch is one read, not N and a stack.
+    """A dataset of images of one shape, which are read in batches, by lists of indices.
 
-    An implementation gives ``shape`` and ``labels`` (None where there are none) and defines
-    ``__len__``, ``__getitem__`` and ``take``; ``images.take(i)[j]`` equals ``images[i[j]]``.
+    A subclass sets ``shape`` and ``labels`` (None for images without labels) and defines
+    ``__len__``, ``__getitem__`` and ``take``, so that ``images.take(i)[j]`` equals
+    ``images[i[j]]``.
     """
 
     shape: Shape
     labels: Labels | None
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
-        """``[len(indices), C, H, W]``, uint8, or float32 in [0, 1]."""
+        """Returns images ``[len(indices), C, H, W]``, uint8, or float32 in [0, 1]."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         raise NotImplementedError
 
     def take(self, indices: Sequence[int]) -> Images:
-        """Only these images, in this order."""
+        """Returns the images of these indices, in this order, as a collection."""
         raise NotImplementedError
 
-    def near(self, device: torch.device | None, megabytes: int) -> Images:
-        """The same images, moved to the device where they are in memory and fit."""
+    def to(self, device: torch.device | None, max_megabytes: int) -> Images:
+        """Returns the images on the device, if they are in memory and no larger than that."""
         return self
 
 
 class MemoryImages(Images):
-    """Pixels ``[n, C, H, W]`` of uint8, or of float32 in [0, 1]."""
+    """Images in memory: pixels ``[n, C, H, W]``, uint8, or float32 in [0, 1]."""
 
     def __init__(self, pixels: Tensor, labels: Labels | None = None) -> None:
         channels, height, width = pixels.shape[1:]
@@ -62,14 +77,41 @@ class MemoryImages(Images):
         labels = None if self.labels is None else self.labels[indices]
         return MemoryImages(self.pixels[indices], labels)
 
-    def near(self, device: torch.device | None, megabytes: int) -> MemoryImages:
-        if self.pixels.nbytes > megabytes * MEGABYTE:
+    def to(self, device: torch.device | None, max_megabytes: int) -> MemoryImages:
+        if self.pixels.nbytes > max_megabytes * MEGABYTE:
             return self
         return MemoryImages(self.pixels.to(device), self.labels)
 
 
+class Skipped(NamedTuple):
+    """A file that is not a usable image, and the reason."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images of a source, with their classes and files.
+
+    Attributes:
+        train: The training images; all images where ``test`` is None.
+        test: The held-out images, where the source has its own.
+        classes: The names of the labels 0, 1, …
+        names, test_names: The file of each image of ``train`` and of ``test``.
+        skipped: Files that are no usable images.
+    """
+
+    train: Images
+    test: Images | None = None
+    classes: Sequence[str] = ()
+    names: Sequence[str] | None = None
+    test_names: Sequence[str] | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+
+
 def is_tiny(shape: Shape) -> bool:
-    """Whether cropping, blurring and a deep encoder would leave too little of such images.
+    """Returns whether images are too small for crops, blur and a deep encoder.
 
     >>> is_tiny((1, 8, 8)), is_tiny((3, 32, 32))
     (True, False)
@@ -78,7 +120,7 @@ def is_tiny(shape: Shape) -> bool:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Pixels as float32 in [0, 1].
+    """Returns pixels as float32 in [0, 1].
 
     >>> to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8))
     tensor([0.0000, 0.2000, 1.0000])

@@ -1,4 +1,4 @@
-"""What there is to know of a source of images before anything is trained."""
+"""Counts, sizes, classes, pixels and unusable files of a source of images."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import torch
 
 from ntxent.simclr.config import DataConfig
 from ntxent.simclr.data.folder import FileImages, scan_folder
-from ntxent.simclr.data.images import Images, to_unit
-from ntxent.simclr.data.source import LARGEST_SIZE, Source, open_source
+from ntxent.simclr.data.images import LARGEST_SIZE, Images, Source, to_unit
+from ntxent.simclr.data.source import open_source
 
 __all__ = ["inspect"]
 
 BATCH = 256
-LEAST = 3  # images: two to learn from, one held out
+LEAST = 3  # images: two to train on, one held out
 
 
 def inspect(config: DataConfig, largest_size: int = LARGEST_SIZE) -> tuple[Source, dict[str, Any]]:
-    """The source, and as plain JSON values its counts, sizes, classes, pixels and unusable files.
+    """Returns the source and, as plain JSON values, what ``ntxent data inspect`` prints of it.
 
-    Every image is decoded, so that every damaged file is found.
+    It decodes every image, so it finds every damaged file.
     """
-    # All unusable files are to be listed here, however many: only training refuses them.
+    # Lists all unusable files, however many; training refuses more than ``config.max_skipped``.
     source = open_source(replace(config, max_skipped=1 - 1e-9), largest_size)
     parts = {"train": source.train, "test": source.test}
     present = {name: images for name, images in parts.items() if images is not None}
     pixels = _pixels(source.train)
-    late = [
+    damaged = [
         entry
         for images in present.values()
         if isinstance(images, FileImages)
         for entry in images.skipped()
     ]
-    skipped = [*source.skipped, *late]
+    skipped = [*source.skipped, *damaged]
     least = LEAST if source.test is None else LEAST - 1
     total = sum(map(len, present.values())) + len(source.skipped)
     return source, {
@@ -63,7 +63,7 @@ def _counts(images: Images, classes: list[str]) -> dict[str, int]:
 
 
 def _sizes(config: DataConfig) -> dict[str, list[int]] | None:
-    """Smallest, median and largest width and height of a folder's files, pixels."""
+    """Returns the smallest, median and largest width and height of a folder's files, in pixels."""
     path = Path(config.source).expanduser()
     sizes = scan_folder(path).sizes if path.is_dir() else []
     if not sizes:
@@ -75,7 +75,7 @@ def _sizes(config: DataConfig) -> dict[str, list[int]] | None:
 
 
 def _pixels(images: Images) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel, in [0, 1]."""
+    """Returns mean and standard deviation of each channel, in [0, 1]."""
     total = torch.zeros(2, images.shape[0], dtype=torch.float64)
     for start in range(0, len(images), BATCH):
         batch = to_unit(images[list(range(start, min(start + BATCH, len(images))))]).double()

@@ -1,4 +1,4 @@
-"""The data sets that have names: scikit-learn's digits, and torchvision's from files on disk."""
+"""Datasets by name: scikit-learn's digits, and CIFAR and STL-10 from files on disk."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Labels, MemoryImages
-from ntxent.simclr.data.source import Source
+from ntxent.simclr.data.images import Labels, MemoryImages, Source
 
 __all__ = ["PUBLISHED"]
 
@@ -37,8 +36,11 @@ def _cifar(name: str, config: DataConfig) -> Source:
 
 
 class _Binary:
-    """The binary version of CIFAR: records of a few label bytes, of which the last is the class,
-    and 3072 bytes of red, green and blue, row by row."""
+    """Reads the binary version of CIFAR.
+
+    A record has a few bytes of labels, of which the last is the class, and 3072 bytes of pixels:
+    red, green and blue, each row by row.
+    """
 
     def __init__(self, name: str, folder: str, train: str, test: str, labels: int, names: str):
         self.name, self.folder, self.train, self.test = name, folder, train, test
@@ -87,7 +89,7 @@ _BINARY = {
 
 
 def _stl10(config: DataConfig) -> Source:
-    """Learns from the labelled and the unlabelled images: the labels of the latter are -1."""
+    """Returns the labelled and the unlabelled images to train on; the latter have label -1."""
     train, test = (
         _torchvision("stl10", config, split=part) for part in ("train+unlabeled", "test")
     )
@@ -96,7 +98,7 @@ def _stl10(config: DataConfig) -> Source:
 
 
 def _numbered(images: MemoryImages) -> list[str]:
-    """Names for classes that have none."""
+    """Returns the numbers of the classes as their names."""
     return [] if images.labels is None else [str(n) for n in range(int(images.labels.max()) + 1)]
 
 
@@ -110,7 +112,7 @@ def _torchvision(name: str, config: DataConfig, **part: Any) -> Any:
     from torchvision import datasets
 
     class Stl10(datasets.STL10):  # type: ignore[misc, unused-ignore]
-        """The files are plain pixels: what has the layout can be read, whatever its checksum."""
+        """Accepts any files of the layout: they are plain pixels, whatever their checksums."""
 
         def _check_integrity(self) -> bool:
             folder = Path(self.root) / self.base_folder
@@ -119,7 +121,7 @@ def _torchvision(name: str, config: DataConfig, **part: Any) -> Any:
     known = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": Stl10}
     try:
         return known[name](config.root, download=config.download, **part)
-    except RuntimeError as error:  # torchvision's for files that are missing or not the published
+    except RuntimeError as error:  # torchvision's for missing or other files
         raise FileNotFoundError(
             f"data.root: {name} is not in {config.root!r}: {str(error).rstrip('.')}; unpack its "
             f"archive there, or let torchvision fetch it with --data.download true"

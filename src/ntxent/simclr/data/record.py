@@ -1,4 +1,4 @@
-"""What a run folder keeps of its data: counts and classes, and the files that were left out."""
+"""The files ``data.json`` and ``skipped.csv`` of a run folder."""
 
 import csv
 import io
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ntxent.simclr.data.datamodule import ImageData
 from ntxent.simclr.data.images import Images
-from ntxent.simclr.data.module import ImageData
 
 __all__ = ["data_record", "skipped_csv"]
 
 
 def data_record(data: ImageData) -> dict[str, Any]:
-    """Plain JSON values; ``shape`` is what an encoder needs to be built again."""
+    """Returns counts, classes and shape of the images, as plain JSON values."""
     return {
         "source": data.config.source,
         "shape": list(data.shape),
@@ -38,7 +38,7 @@ def _counts(images: Images, classes: int) -> list[int]:
 
 
 def skipped_csv(data: ImageData) -> str:
-    """One row a file: its path below the folder of the images, and the reason."""
+    """Returns a CSV table of the files that were left out, each with the reason."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "reason"))

@@ -1,53 +1,21 @@
-"""Where images come from: what every source gives, and which source a name stands for."""
+"""Sources of images, by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Images
+from ntxent.simclr.data.images import LARGEST_SIZE, Source
 
-__all__ = ["LARGEST_SIZE", "Skipped", "Source", "open_source"]
-
-# Pixels a side that the images of a folder get at most, where nobody says how many.
-LARGEST_SIZE = 96
-
-
-class Skipped(NamedTuple):
-    """A file that is left out, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """Images, and what is known of them.
-
-    Attributes:
-        train: The images to learn from; all of them where ``test`` is None.
-        test: The source's own held-out images.
-        classes: The names of the labels 0, 1, …
-        names, test_names: The file of each image of ``train`` and of ``test``.
-        skipped: Files that are no usable images.
-    """
-
-    train: Images
-    test: Images | None = None
-    classes: Sequence[str] = ()
-    names: Sequence[str] | None = None
-    test_names: Sequence[str] | None = None
-    skipped: list[Skipped] = field(default_factory=list)
+__all__ = ["open_source"]
 
 
 def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
-    """The source that ``config.source`` names.
+    """Returns the source that ``config.source`` names.
 
     Args:
-        config: The choices.
+        config: The options.
         largest_size: Largest side of a folder's images without ``config.image_size``, pixels.
 
     Raises:
@@ -83,9 +51,9 @@ def _opened(config: DataConfig, largest_size: int) -> Source:
 
         return open_arrays(path, config)
     if ":" in name:
-        from ntxent.simclr.data.own import open_own
+        from ntxent.simclr.data.custom import open_custom
 
-        return open_own(config)
+        return open_custom(config)
     raise FileNotFoundError(
         f"data.source: received {name!r}, which is no folder here; expected digits, cifar10, "
         "cifar100, stl10, a folder of images, an .npz or .npy file, or package.module:Class"

@@ -1,0 +1,1 @@
+"""What the documentation claims, a command each: ``python -m benchmarks.claims.NAME``."""

@@ -1,0 +1,1 @@
+"""The losses on a GPU: ``python -m benchmarks.gpu``, and ``.kernels`` without one."""

@@ -1,0 +1,1 @@
+"""The losses beside other libraries on the CPU: ``python -m benchmarks``."""

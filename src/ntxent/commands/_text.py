@@ -1,0 +1,78 @@
+"""Plain text at the width of its reader: paragraphs, tables, colour at a terminal only.
+
+The commands of the core print with this alone, as the core has no rich.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+__all__ = ["colour", "columns", "paragraph", "table", "write"]
+
+_CODES = {"bold red": "1;31", "bold green": "1;32", "bold yellow": "1;33", "bold": "1"}
+GAP = "  "
+NARROWEST = 12  # characters that a wrapped column keeps
+
+
+def columns() -> int:
+    """Characters of a line: of the terminal, or as COLUMNS says, else 80."""
+    return max(20, shutil.get_terminal_size((80, 24)).columns)
+
+
+def colour(text: str, style: str | None) -> str:
+    """The text in a style of ``_CODES`` where a terminal shows it, and NO_COLOR is not set."""
+    plain = style is None or not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\x1b[{_CODES[style or '']}m{text}\x1b[0m"
+
+
+def paragraph(text: str, width: int | None = None) -> list[str]:
+    """The lines of a sentence."""
+    return textwrap.wrap(text, width or columns(), break_on_hyphens=False) or [""]
+
+
+def table(
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    wrap: int | None = None,
+    styles: Sequence[str | None] = (),
+    width: int | None = None,
+) -> list[str]:
+    """The lines of a table without rules.
+
+    Args:
+        rows: Cells; one with line breaks takes several lines.
+        right: Indices of the columns that are aligned to the right.
+        wrap: Index of the column that is wrapped where the table is too wide.
+        styles: A style for each row, or none.
+        width: Of the whole table, that of the reader unless given.
+    """
+    cells = [[cell.split("\n") for cell in row] for row in rows]
+    if not cells:
+        return []
+    widest = [max(len(line) for row in cells for line in row[k]) for k in range(len(cells[0]))]
+    if wrap is not None:
+        others = sum(widest) - widest[wrap] + len(GAP) * (len(widest) - 1)
+        widest[wrap] = min(widest[wrap], max(NARROWEST, (width or columns()) - others))
+        for row in cells:
+            row[wrap] = [part for line in row[wrap] for part in paragraph(line, widest[wrap])]
+    lines = []
+    for number, row in enumerate(cells):
+        style = styles[number] if number < len(styles) else None
+        for k in range(max(map(len, row))):
+            shown = [
+                (cell[k] if k < len(cell) else "").rjust(size)
+                if column in right
+                else (cell[k] if k < len(cell) else "").ljust(size)
+                for column, (cell, size) in enumerate(zip(row, widest, strict=True))
+            ]
+            lines.append(colour(GAP.join(shown).rstrip(), style))
+    return lines
+
+
+def write(lines: Iterable[str]) -> None:
+    print("\n".join(lines))

@@ -1,0 +1,32 @@
+"""What gather and ring know of a block besides the tensors that have gradients."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntxent.distributed.group import Group
+
+__all__ = ["Job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """This rank's part of a block, and how all ranks compute it together."""
+
+    x_ids: Tensor
+    y_ids: Tensor | None
+    target: Tensor | None
+    """As in :class:`ntxent.engines.Block`; names rows of this rank."""
+    both_ways: bool
+    unit: bool
+    group: Group
+    x_counts: list[int]
+    """Rows of ``x`` that each rank has."""
+    y_counts: list[int]
+    engine: str
+    row_dtype: torch.dtype | None
+
+    def rounded(self, rows: Tensor) -> Tensor:
+        """The rows as an engine, and a message, gets them."""
+        return rows if self.row_dtype is None else rows.to(self.row_dtype)

@@ -1,0 +1,173 @@
+"""The columns of a log, collected from its rows.
+
+A reader is a generator ``(source, columns) -> Iterator[(line, Line)]``. It asks
+``columns.want(name)`` which names to include, and hands what it cannot read to
+``columns.skip(line, why)``.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from ntxent.diagnosis.trajectory import Series
+from ntxent.logs.grammar import Line
+from ntxent.logs.names import is_epoch, rank, step_rank, tokens
+
+MEASURED = ("positive_similarity", "negative_similarity")
+RATES = ("lr", "learning_rate")
+SCALES = ("logit_scale", "temperature")
+ABSENT = ("", "None", "null", "NA", "N/A")  # how writers of sparse tables leave a cell out
+REPORTED = 10  # problems kept word for word
+LOOKED_AT = 200  # rows whose numbers are kept for settings and refusals
+# What a column is, beside the ranks of steps.
+_LEFT, _EPOCH, _EPOCH_TOO, _VALUE = 50, 51, 52, 53
+
+
+class NoLog(ValueError):
+    """A path from which no losses can be read."""
+
+
+class Columns:
+    """Numbers by column, each with its step, and what could not be read."""
+
+    def __init__(self, column: str | None, also: tuple[str, ...] = (), run_on: bool = True) -> None:
+        self.column = column
+        self.also = (*MEASURED, *also)
+        self.names: dict[str, bool] = {}
+        self.problems: list[str] = []
+        self.skipped = 0
+        self.first: dict[str, float] = {}
+        self._seen = 0
+        self._roles: dict[str, int] = {}
+        self._place = _Place(run_on)
+        self._steps: dict[str, array[float]] = {}
+        self._values: dict[str, array[float]] = {}
+
+    def want(self, name: str) -> bool:
+        """Whether a column is a step, asked for, or the loss as far as its name tells."""
+        wanted = self.names.get(name)
+        if wanted is None:
+            loss = rank(name) is not None if self.column is None else name == self.column
+            wanted = loss or name in self.also or _beside(name)
+            self.names[name] = wanted = wanted or step_rank(name) is not None or is_epoch(name)
+        return wanted
+
+    def skip(self, line: int, why: str) -> None:
+        self.skipped += 1
+        if len(self.problems) < REPORTED:
+            self.problems.append(f"line {line}: {why}")
+
+    def show(self, numbers: dict[str, Any]) -> None:
+        """Keep the first numbers of a log: settings may be among them, and a refusal names them."""
+        if self._seen < LOOKED_AT:
+            self._seen += 1
+            for name, value in numbers.items():
+                if isinstance(value, (int, float)):
+                    self.first.setdefault(name, value)
+
+    def _role(self, name: str) -> int:
+        """The rank of a step, or what else a column is."""
+        place = step_rank(name)
+        if not self.want(name):
+            return _LEFT
+        if place is not None and name != self.column:
+            return place
+        if name != self.column and is_epoch(name):
+            return _EPOCH_TOO if name in self.also else _EPOCH
+        return _VALUE
+
+    def collect(self, rows: Iterable[tuple[int, Line]]) -> None:
+        roles, values, steps = self._roles, self._values, self._steps
+        for line, (read, epoch, step, total) in rows:
+            best = _LEFT if step is None else -1
+            numbers: list[tuple[str, float]] = []
+            for name, value in read.items():
+                role = roles.get(name)
+                if role is None:
+                    role = roles[name] = self._role(name)
+                if role == _LEFT or value is None or value in ABSENT:
+                    continue
+                try:
+                    number = float(value)
+                except (TypeError, ValueError):
+                    self.skip(line, f"{name} = {str(value)[:40]!r} is not a number")
+                    if role < _LEFT:
+                        numbers.clear()
+                        break
+                    continue
+                if role < _LEFT:
+                    if role < best:
+                        step, best = number, role
+                    continue
+                if role in (_EPOCH, _EPOCH_TOO):
+                    epoch = number
+                if role != _EPOCH:
+                    numbers.append((name, number))
+            if not (isfinite(step or 0.0) and isfinite(epoch or 0.0)):
+                self.skip(line, f"the step is {epoch if step is None else step}")
+                continue
+            at = self._place(epoch, step, total, bool(numbers))
+            for name, number in numbers:
+                if name not in values:
+                    steps[name], values[name] = array("d"), array("d")
+                steps[name].append(at)
+                values[name].append(number)
+
+    def series(self) -> dict[str, Series]:
+        return {
+            name: Series(np.array(self._steps[name]), np.array(values))
+            for name, values in self._values.items()
+        }
+
+
+def _beside(name: str) -> bool:
+    """Whether a column tells something of the loss: its learning rate, its temperature."""
+    joined = "_".join(tokens(name))
+    return joined.endswith(RATES) or joined.endswith(SCALES) or joined in ("s_lr",)
+
+
+class _Place:
+    """Where in the run a row stands: its step, run on where a counter restarts with an epoch."""
+
+    def __init__(self, run_on: bool) -> None:
+        self._run_on = run_on
+        self._rows = 0
+        self._epoch: float | None = None
+        self._epoch_of_step: float | None = None
+        self._step: float | None = None
+        self._first: float | None = None
+        self._stride = 1.0
+        self._offset = 0.0
+
+    def __call__(
+        self, epoch: float | None, step: float | None, total: float | None, counts: bool
+    ) -> float:
+        epoch = self._epoch if epoch is None else epoch
+        self._epoch = epoch
+        if step is None:
+            row = self._rows
+            self._rows += counts
+            if self._step is not None:  # a line of an epoch among lines of steps
+                return self._offset + self._step
+            return float(row) if epoch is None else epoch
+        if self._step is None:
+            self._first = step
+        elif step <= self._step and self._run_on and self._restarts(epoch, step, total):
+            whole = self._step + self._stride - step
+            self._offset += max(total, whole) if total and total >= self._step else whole
+        elif step > self._step:
+            self._stride = step - self._step
+        self._step, self._epoch_of_step = step, epoch
+        return self._offset + step
+
+    def _restarts(self, epoch: float | None, step: float, total: float | None) -> bool:
+        """A resumed run goes back some steps, in the same epoch or an earlier one."""
+        before = self._epoch_of_step
+        if epoch is not None and before is not None:
+            return epoch > before and (step < (self._step or 0.0) or total is not None)
+        return step < (self._step or 0.0) and (total is not None or step <= (self._first or 0.0))

@@ -1,0 +1,1 @@
+"""Measures of an encoder: probes on its features, fine-tuning, and measures without labels."""
