@@ -10,20 +10,24 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ntxent import bounds
 from ntxent.cli import main
+from ntxent.commands._diagnosis import STYLES
+from ntxent.diagnosis.verdict import TONES, Verdict
 from ntxent.report import slides, write_report
 from ntxent.report.figures import figures, images
 from ntxent.report.figures.images import neighbours, principal_plane
 from ntxent.report.figures.pieces import thin
 from ntxent.report.html.images import data_uri, sprite
+from ntxent.report.html.page import ASSETS
 from ntxent.report.html.palette import PALETTES, resolve
 from ntxent.report.run import read_run
-from ntxent.report.words import certified_share
+from ntxent.report.words import HEADLINES, certified_share
 from ntxent.trajectory import Series
 from runs import losses, make_run, write_metrics
 
@@ -520,6 +524,13 @@ def test_every_colour_of_text_and_line_keeps_its_contrast(theme):
 def test_every_named_colour_exists(run):
     for theme in PALETTES:
         resolve(figures(read_run(run)), theme)
+
+
+def test_every_verdict_has_its_headline_and_its_colours():
+    verdicts = set(get_args(Verdict))
+    assert set(HEADLINES) == set(TONES) == set(STYLES) == verdicts
+    css = (ASSETS / "page.css").read_text("utf-8")
+    assert all(f".{tone} {{ --tone" in css for tone in TONES.values())
 
 
 # --- PNG ------------------------------------------------------------------------------------------
