@@ -54,7 +54,7 @@ def accuracies(
     ``intervals`` adds the 95 % interval of the trained encoder.
     """
     table = Table(title="Accuracy on held-out images, %", title_justify="left")
-    table.add_column("classifier, labels")
+    table.add_column("probe")
     for name in REPRESENTATIONS:
         table.add_column(REPRESENTATIONS[name], justify="right")
     if intervals:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS, Convention
+from ntxent.diagnosis.verdict import TONES
 from ntxent.report.run import Run
 
 __all__ = [
@@ -35,15 +36,6 @@ HEADLINES = {
     "collapsed": "Collapsed",
     "above_chance": "Above chance",
     "degenerate": "Nothing to contrast",
-}
-TONES = {
-    "at_floor": "good",
-    "learning": "good",
-    "at_chance": "doubtful",
-    "above_chance": "doubtful",
-    "impossible": "bad",
-    "collapsed": "bad",
-    "degenerate": "bad",
 }
 
 
