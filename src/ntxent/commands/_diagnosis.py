@@ -26,7 +26,7 @@ STYLES = {
     "degenerate": "bold red",
 }
 CHART_ROWS = 9
-SHOWN = 8  # alternatives in the table
+SHOWN = 5  # alternatives in the table
 
 
 def diagnosis_lines(
@@ -64,7 +64,10 @@ def _levels(found: Diagnosis) -> list[str]:
     levels = {
         "floor": (found.floor, "smallest possible"),
         "chance": (found.chance, "nothing told apart"),
-        "random embeddings": (found.random, f"about, d = {found.dim}"),
+        "random embeddings": (
+            found.random,
+            f"about, d = {found.dim}; one batch ± {found.random_spread or 0:.2g}",
+        ),
         "ceiling": (found.ceiling, "largest possible"),
         "loss": (found.loss, ""),
     }

@@ -111,13 +111,18 @@ def judge(
     dim: int | None = None,
     positive_similarity: Series | None = None,
     negative_similarity: Series | None = None,
+    views: int = 2,
+    negatives: int = 0,
+    normalized: bool = True,
 ) -> Trajectory:
     """Judge a run by its losses; further arguments as in ``diagnose``.
 
     Raises:
         ValueError: no loss is finite, or an argument has no meaning.
     """
-    convention = Convention(batch_size, temperature, variant, queue, dim)
+    convention = Convention(
+        batch_size, temperature, variant, queue, dim, views, negatives, normalized
+    )
     return judge_in(convention, loss, positive_similarity, negative_similarity)
 
 

@@ -40,6 +40,13 @@ TONES = {
     "collapsed": "bad",
     "degenerate": "bad",
 }
+# A run's course, where it asks for something else than its end does.
+COURSES = {
+    "flat": "Flat from the start",
+    "rising": "Rising",
+    "fell_then_rose": "Fell, then rose",
+    "diverged": "Diverged",
+}
 REPRESENTATIONS = {
     "raw_pixels": "raw pixels",
     "untrained_encoder": "untrained encoder",
@@ -86,6 +93,11 @@ def tell(run: Run) -> Story:
     if run.trajectory.ends_nonfinite:
         told = (*_state(run), " ".join(course), *meaning, *_encoder(run))
         return Story("bad", "The loss became NaN or infinite", told, following)
+    shape = run.trajectory.course
+    if shape is not None and shape.troubled:
+        told = (*_state(run), " ".join(course), *meaning, *_encoder(run))
+        tone = "doubtful" if tone == "good" else tone
+        return Story(tone, COURSES[shape.shape], told, following)
     return Story(tone, headline, told, following)
 
 
