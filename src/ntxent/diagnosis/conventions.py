@@ -226,5 +226,15 @@ def alternatives(
         placed, position = place(loss, other, temperature)
         if placed not in ("impossible", "degenerate"):
             found.append(Alternative(words, placed, position, floor, chance, ceiling, exactly))
-    # Trained or untrained, a loss is rarely far above chance.
-    return tuple(sorted(found, key=lambda a: (not a.exactly_chance, a.verdict == "above_chance")))
+    # Without a ceiling everything is possible; trained or untrained, a loss is rarely far above
+    # chance.
+    return tuple(
+        sorted(
+            found,
+            key=lambda a: (
+                not a.exactly_chance,
+                math.isinf(a.ceiling),
+                a.verdict == "above_chance",
+            ),
+        )
+    )

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import notebook
 from .verdict import Verdict
 
 
@@ -75,6 +76,15 @@ class Diagnosis:
         """The fields and the sentences as JSON values: an infinite number becomes None."""
         values: dict[str, Any] = plain(asdict(self))
         return values
+
+    def to_frame(self) -> Any:
+        """A pandas table of one row: every field that is a number or a word."""
+        fields = asdict(self)
+        single = {k: v for k, v in fields.items() if not isinstance(v, (tuple, list))}
+        return notebook.frame([single])
+
+    def _repr_html_(self) -> str:
+        return notebook.diagnosis_html(self)
 
 
 def plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ntxent.bounds import Convention
 
+from . import notebook
 from .course import Course, course_of, recovers
 from .result import Diagnosis
 from .sentences import sentences
@@ -99,6 +100,22 @@ class Trajectory:
         if self.course is not None:
             course["course"] |= {"best": self.course.best._asdict()}
         return self.end.to_dict() | {"trajectory": course, "sentences": list(self.sentences)}
+
+    def to_frame(self) -> Any:
+        """A pandas table of the curve: step, loss and position of each block."""
+        span = self.end.chance - self.end.floor
+        rows = (
+            {"step": step, "loss": loss, "position": (loss - self.end.floor) / span}
+            for step, loss in zip(*self.curve, strict=True)
+        )
+        return notebook.frame(rows)
+
+    def plot(self) -> Any:
+        """The curve between floor and chance, as a plotly figure."""
+        return notebook.run_figure(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.run_html(self)
 
 
 def judge(

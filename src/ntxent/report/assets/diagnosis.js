@@ -135,7 +135,7 @@ const Diagnosis = (() => {
     }
     const unexplained = verdict === "impossible" || (verdict === "degenerate" && !hit(0));
     if (!unexplained) found = hit(limits.chance) ? [] : found.filter((a) => a.exact);
-    const rank = (a) => 2 * !a.exact + (a.verdict === "above_chance");
+    const rank = (a) => 4 * !a.exact + 2 * (a.ceiling === Infinity) + (a.verdict === "above_chance");
     return found.sort((a, b) => rank(a) - rank(b));
   }
 
