@@ -85,7 +85,13 @@ def run(tmp_path_factory):
 def test_a_finished_run_has_every_part(run):
     page = report(run)
     for words in (
-        *("whole", "Learning", "of the way down from chance", "What to do next", "Keep training"),
+        *(
+            "whole",
+            "Learning",
+            "of the way down from chance",
+            "What to do next",
+            "Judge the encoder",
+        ),
         *("positive cosine", "held-out accuracy", "raw pixels", "untrained encoder", "90.0"),
         *("Nearest neighbours", "Views that the model saw", "ntxent train --name 'whole'"),
         *("model. projection_dim", "Theorem 8", "inside the proven interval at 120 of 120 steps"),

@@ -20,7 +20,7 @@ __all__ = ["STYLES", "diagnosis_lines", "log_lines"]
 _OF_TONE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
 STYLES = {verdict: _OF_TONE[tone] for verdict, tone in TONES.items()}
 CHART_ROWS = 9
-SHOWN = 8  # alternatives in the table
+SHOWN = 5  # alternatives in the table
 
 
 def diagnosis_lines(
@@ -58,7 +58,10 @@ def _levels(found: Diagnosis) -> list[str]:
     levels = {
         "floor": (found.floor, "smallest possible"),
         "chance": (found.chance, "nothing told apart"),
-        "random embeddings": (found.random, f"about, d = {found.dim}"),
+        "random embeddings": (
+            found.random,
+            f"about, d = {found.dim}; one batch ± {found.random_spread or 0:.2g}",
+        ),
         "ceiling": (found.ceiling, "largest possible"),
         "loss": (found.loss, ""),
     }

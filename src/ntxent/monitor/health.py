@@ -45,6 +45,9 @@ class HealthMonitor:
         dim: d, the dimension of the embeddings; raises the floor where 2N is large against d.
         variant: A key of ``bounds.VARIANTS``.
         queue: Queued negatives, for moco.
+        views: Views of each sample, for the NT-Xent shapes.
+        negatives: Negatives that each query brings along, for InfoNCE and CLIP.
+        normalized: Whether embeddings have unit length.
         every_n_steps: Steps from one look to the next.
         patience: Steps before chance, or collapse from the start, is worth a word.
         say: What a warning is given to, at once; all are kept in ``warnings`` as well.
@@ -66,6 +69,9 @@ class HealthMonitor:
         variant: str = "nt_xent",
         *,
         queue: int | None = None,
+        views: int = 2,
+        negatives: int = 0,
+        normalized: bool = True,
         every_n_steps: int = 10,
         patience: int = 100,
         say: Callable[[str], object] = _LOG.warning,
@@ -73,7 +79,9 @@ class HealthMonitor:
         for name, steps in (("every_n_steps", every_n_steps), ("patience", patience)):
             if steps < 1:
                 raise ValueError(f"{name}: received {steps}, expected an integer >= 1")
-        self.convention = Convention(batch_size, temperature, variant, queue, dim)
+        self.convention = Convention(
+            batch_size, temperature, variant, queue, dim, views, negatives, normalized
+        )
         self.convention.limits()  # refuses what has none
         self.every_n_steps = every_n_steps
         self.patience = patience
