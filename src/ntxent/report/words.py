@@ -37,21 +37,6 @@ HEADLINES = {
     "above_chance": "Above chance",
     "degenerate": "Nothing to contrast",
 }
-<<<<<<< HEAD
-
-
-# --- probes ---------------------------------------------------------------------------------------
-
-=======
-TONES = {
-    "at_floor": "good",
-    "learning": "good",
-    "at_chance": "doubtful",
-    "above_chance": "doubtful",
-    "impossible": "bad",
-    "collapsed": "bad",
-    "degenerate": "bad",
-}
 # A run's course, where it asks for something else than its end does.
 COURSES = {
     "flat": "Flat from the start",
@@ -59,7 +44,10 @@ COURSES = {
     "fell_then_rose": "Fell, then rose",
     "diverged": "Diverged",
 }
->>>>>>> diag
+
+
+# --- probes ---------------------------------------------------------------------------------------
+
 REPRESENTATIONS = {
     "raw_pixels": "raw pixels",
     "untrained_encoder": "untrained encoder",
@@ -165,16 +153,13 @@ def tell(run: Run) -> Story:
     if run.trajectory.ends_nonfinite:
         told = (*_state(run), course, *meaning, *_encoder(run))
         return Story("bad", "The loss became NaN or infinite", told, following)
-<<<<<<< HEAD
-    return Story(tone, headline, (*_state(run), *meaning, *_encoder(run), course), following)
-=======
+    told = (*_state(run), *meaning, *_encoder(run), course)
     shape = run.trajectory.course
     if shape is not None and shape.troubled:
-        told = (*_state(run), " ".join(course), *meaning, *_encoder(run))
+        told = (*_state(run), course, *meaning, *_encoder(run))
         tone = "doubtful" if tone == "good" else tone
         return Story(tone, COURSES[shape.shape], told, following)
     return Story(tone, headline, told, following)
->>>>>>> diag
 
 
 def judged(verdict: str, sentences: Sequence[str]) -> Story:
