@@ -387,12 +387,16 @@ def one_step(mode):
     return loss.item()
 
 
+def used_before(worlds, size):
+    """Ranks that have started and exchanged messages: what comes takes milliseconds."""
+    ranks = worlds(size)
+    ranks(one_step, "gather")
+    return ranks
+
+
 @pytest.fixture
 def ranks(worlds):
-    """Two ranks that have exchanged messages before."""
-    pair = worlds(2)
-    pair(one_step, "gather")
-    return pair
+    return used_before(worlds, 2)
 
 
 @pytest.mark.parametrize("what", CASES)
@@ -427,7 +431,7 @@ def refusing(reasons):
     ids=["two of three for one reason", "two of three for two reasons", "all for one reason"],
 )
 def test_one_refusal_is_raised_for_several(worlds, reasons, sentence):
-    outcomes = worlds(3).outcomes(refusing, reasons, within=WITHIN)
+    outcomes = used_before(worlds, 3).outcomes(refusing, reasons, within=WITHIN)
     assert not any(well for well, _ in outcomes)
     (said,) = {said for _, said in outcomes}
     assert said.startswith(sentence)
@@ -438,7 +442,8 @@ def of_four(mode):
 
 
 def test_the_ranks_that_have_each_value_are_named(worlds):
-    (said,) = {said for _, said in worlds(4).outcomes(of_four, "auto", within=WITHIN)}
+    ranks = used_before(worlds, 4)
+    (said,) = {said for _, said in ranks.outcomes(of_four, "auto", within=WITHIN)}
     assert "received 10.0 on ranks 0 and 2 and 5.0 on ranks 1 and 3, expected" in said
 
 
@@ -554,8 +559,7 @@ def out_of_memory_in(part, failing, mode):
 @pytest.mark.parametrize("part", ["forward", "backward"])
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_rank_that_fails_in_the_middle_ends_all_of_them(worlds, size, part, mode):
-    ranks = worlds(size)
-    ranks(one_step, mode)
+    ranks = used_before(worlds, size)
     outcomes = ranks.outcomes(out_of_memory_in, part, [1], mode, within=WITHIN)
     ranks.failed = True
     assert not any(well for well, _ in outcomes)
