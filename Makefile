@@ -1,29 +1,36 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
 
-.PHONY: run test check bench study study-quick wheel chromium clean
+.PHONY: run test test-all check bench fuzz study study-quick wheel chromium clean
 
-run: $(STAMP)           ## Train SimCLR on the digits, evaluate, print the tables.
+run: .venv/.installed-train     ## Train SimCLR on the digits, evaluate, print the tables.
 	$(BIN)/ntxent train $(ARGS)
 
-test: $(STAMP) chromium wheel    ## Every test and doctest, then the built wheel outside the checkout.
+test: .venv/.installed-all chromium wheel       ## Tests and doctests, then the built wheel outside the checkout.
+	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
+
+test-all: .venv/.installed-all chromium wheel   ## The same, with the tests that are marked slow.
 	$(BIN)/pytest -n auto $(ARGS)
 
-check: $(STAMP) chromium    ## What each commit must pass.
+check: .venv/.installed-all chromium    ## What each commit must pass.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
 
-bench: $(STAMP)         ## Time and memory beside the other libraries, in one run.
+bench: .venv/.installed-train,peers     ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
 
-study: $(STAMP)         ## The study of docs/study.md: about half an hour on two cores; stopped, it goes on.
+FUZZ_SECONDS ?= 3600
+
+fuzz: .venv/.installed-all      ## Random cases beside the definition, for an hour; what `make test` does for half a minute.
+	$(BIN)/python tests/fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+study: .venv/.installed-docs    ## The study of docs/study.md: about half an hour on two cores; stopped, it goes on.
 	$(BIN)/python -m study run $(ARGS)
 	$(BIN)/python -m study write
 
-study-quick: $(STAMP)   ## Its small grid, in build/study: everything runs, nothing is learnt.
+study-quick: .venv/.installed-docs      ## Its small grid, in build/study: everything runs, nothing is learnt.
 	$(BIN)/python -m study run --quick $(ARGS)
 	$(BIN)/python -m study write --quick
 
@@ -31,22 +38,31 @@ study-quick: $(STAMP)   ## Its small grid, in build/study: everything runs, noth
 # which tests it skips, and why.
 chromium:
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "installing with apt-get: chromium, in which the report is tested" \
 	  && { apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; }; } \
 	  || echo "no chromium: the browser tests of the report will be skipped"
 
 # --target puts the wheel in front of the editable install without a second copy of PyTorch.
-wheel: $(STAMP)
+wheel: .venv/.installed-all
 	rm -rf build/wheel && $(BIN)/python -m build --wheel --no-isolation --outdir build/wheel .
 	rm -rf build/site && $(BIN)/pip install -q --no-deps --target build/site build/wheel/*.whl
 	cd / && PYTHONPATH=$(CURDIR)/build/site $(CURDIR)/$(BIN)/python -c \
 	  "import ntxent, torch; assert 'build/site' in ntxent.__file__, ntxent.__file__; \
 	   z = torch.eye(4); print('wheel', ntxent.__version__, 'loss', float(ntxent.nt_xent_loss(z, z)))"
 
-$(STAMP): pyproject.toml
+# One stamp for each set of extras that a target needs; "all" has the others.
+IN_all := PyTorch, the trainer, and all that tests run beside it (JAX, lightly, Playwright, ...): some 190 packages, 7 GB
+IN_train := PyTorch, and what trains, evaluates and reports
+IN_docs := PyTorch, the trainer, and what draws the pages
+IN_train,peers := PyTorch, the trainer, and the libraries that are measured beside this one
+SETS := train docs train,peers
+
+.venv/.installed-%: pyproject.toml
+	@echo "installing into .venv: ntxent[$*]: $(IN_$*)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q -e ".[all]"
-	touch $@
+	$(BIN)/pip install -q -e ".[$*]"
+	touch $@ $(if $(filter all,$*),$(addprefix .venv/.installed-,$(SETS)))
 
 clean:
 	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """The loss curve of the digits run in one process and among several, step beside step.
 
 Runs ``ntxent train`` and ``torchrun ... -m ntxent train`` with the same seed and global batch, and
-prints the table of docs/training.md. The same process with one thread instead of all is the
-control: it sums in another order and does nothing else differently.
+prints the table of docs/training/training.md. The same process with one thread instead of all is
+the control: it sums in another order and does nothing else differently.
 """
 
 import argparse

@@ -4,8 +4,8 @@ A row is a mode, a number of processes W and a batch N. The processes share the 
 each has cores / W threads, at least one. Times are medians of warm steps, forward and backward,
 from one barrier to the next; memory is the largest peak of a rank's first step beyond its inputs
 and gradients; bytes are counted where they are handed to torch.distributed. Beside them, what the
-cost model of docs/scaling.md needs of this machine: the rate of a step in one process, and the
-latency and bandwidth of messages between two.
+cost model of docs/evidence/scaling.md needs of this machine: the rate of a step in one process, and
+the latency and bandwidth of messages between two.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch.distributed as dist
 
 from benchmarks.environment import describe, environment
 from benchmarks.suite.measure import Row
-from benchmarks.suite.worker import _status_kib as status_kib
+from benchmarks.suite.worker import status_kib
 
 ROWS = Path(__file__).parents[1] / "rows" / "distributed.json"
 TEMPERATURE = 0.5

@@ -3,7 +3,7 @@
 The digits encoder and head embed 4,096 pairs of augmented digits. ``gradcache`` in chunks is held
 against the plain step, with BatchNorm in evaluation so that both are the same network; and so is
 the sum of the gradients of the chunks' own losses ("gradient accumulation"), which is another loss.
-The figure of docs/gradient-cache.md and its rows come from here. Times: the two take turns.
+The figure of docs/library/gradient-cache.md and its rows come from here. Times: the two take turns.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import describe, environment
-from benchmarks.suite.worker import _status_kib as status_kib
+from benchmarks.suite.worker import status_kib
 
 ROOT = Path(__file__).parents[2]
-FIGURE = ROOT / "docs" / "gradient-cache.svg"
+FIGURE = ROOT / "docs" / "library" / "gradient-cache.svg"
 TEMPERATURE = 0.5
 
 

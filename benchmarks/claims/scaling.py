@@ -1,8 +1,8 @@
 """The cost of one exact step among W processes: a model, checked against rows, then extrapolated.
 
-``python -m benchmarks.claims.scaling`` prints the tables of docs/scaling.md, ``--write`` puts them
-there. The model walks through the messages and the blocks of a step as ring.py and gather.py make
-them.
+``python -m benchmarks.claims.scaling`` prints the tables of docs/evidence/scaling.md, ``--write``
+puts them there. The model walks through the messages and the blocks of a step as ring.py and
+gather.py make them.
 """
 
 import argparse
@@ -13,9 +13,11 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.page import fill
+
 ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "benchmarks" / "rows" / "distributed.json"
-PAGE = ROOT / "docs" / "scaling.md"
+PAGE = ROOT / "docs" / "evidence" / "scaling.md"
 
 IDS, SUMS = 8, 8  # bytes of an id, and of a float64 sum or two float32 numbers
 
@@ -171,23 +173,17 @@ def balance_table() -> list[str]:
 
 
 def page() -> str:
-    """docs/scaling.md with its tables made anew; the words between them are its own."""
+    """docs/evidence/scaling.md with its tables made anew."""
     content = json.loads(ROWS.read_text())
-    text = PAGE.read_text()
     tables = {"check": check_table(content), "scale": scale_table(), "balance": balance_table()}
-    for name, lines in tables.items():
-        start, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = "\n".join([before + start, *lines, end]) + after
-    return text
+    return fill(PAGE.read_text(), tables)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.claims.scaling", description=__doc__
     )
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scaling.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into the page")
     options = parser.parse_args()
     if options.write:
         PAGE.write_text(page())

@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its figure: ``python -m benchmarks.suite.report ROWS.json``."""
+"""The tables and the figure of docs/evidence/benchmarks.md, from benchmarks/rows/cpu.json."""
 
 import argparse
 import json
@@ -9,11 +9,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from benchmarks.environment import describe
-from benchmarks.suite.largest import LIMIT_GIB
+from benchmarks.page import fill
 from benchmarks.suite.measure import Row
 
-DOCS = Path(__file__).parents[2] / "docs"
-NOTES = Path(__file__).parents[1] / "notes" / "cpu.md"
+ROOT = Path(__file__).parents[2]
+ROWS = ROOT / "benchmarks" / "rows" / "cpu.json"
+PAGE = ROOT / "docs" / "evidence" / "benchmarks.md"
 FLOOR = "matrix products alone"
 STYLES = {
     "ntxent": ("#d55e00", "o-"),
@@ -103,53 +104,26 @@ def figure(rows: list[Row], path: Path) -> None:
     drawing.savefig(path, metadata={"Date": None})
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.suite.report", description=__doc__)
-    parser.add_argument("rows", type=Path, help="what python -m benchmarks --out wrote")
-    options = parser.parse_args()
-    content = json.loads(options.rows.read_text())
+def page() -> str:
+    """docs/evidence/benchmarks.md with its tables made anew."""
+    content = json.loads(ROWS.read_text())
     rows: list[Row] = content["rows"]
-    where = describe(content["environment"]).replace("\n", "<br>")
-    source = options.rows.resolve().relative_to(DOCS.parent)
-    text = [
-        "# Benchmarks",
-        "",
-        f"Generated from `{source}` by `python -m benchmarks.suite.report {source}`; measured by "
-        f"`python -m benchmarks --suite --out {source}`. Do not edit the numbers by hand.",
-        "",
-        where,
-        "",
-        "float32, temperature 0.5, medians of runs in which all take turns, each in a process",
-        "of its own limited to 8 GiB beyond its libraries. *× floor* compares with the matrix",
-        "products that the exact loss and its gradient need (2 M² d multiply-adds, M = 2N) and",
-        "nothing else. Not measured on a GPU.",
-        "",
-        "![Time and peak memory against N](benchmarks.svg)",
-        "",
-        "## NT-Xent",
-        "",
-        *time_table(rows, "nt_xent"),
-        "",
-        f"Our peak memory grows as N to the power {memory_slope(rows):.2f} between the two largest "
-        "sizes.",
-        "",
-        "### Largest batch",
-        "",
-        f"One step forward and backward within {LIMIT_GIB:g} GiB beyond libraries and embeddings,",
-        "d = 128: the largest N that was seen to fit, the smallest that was not, and what the last",
-        "measured peak extrapolates to, by N where rows alone are kept, by N² where a matrix is,",
-        "by N³ for pytorch-metric-learning; the time of a step there grows with N². By",
-        f"`python -m benchmarks.suite.largest {source} --write`.",
-        "",
-        *largest_table(content.get("largest", [])),
-        "",
-        "## InfoNCE, one way",
-        "",
-        *time_table(rows, "info_nce"),
-    ]
-    text += ["", NOTES.read_text().strip()]
-    (DOCS / "benchmarks.md").write_text("\n".join(text) + "\n")
-    figure(rows, DOCS / "benchmarks.svg")
+    slope = f"Our peak memory grows as N to the power {memory_slope(rows):.2f}"
+    tables = {
+        "environment": [describe(content["environment"]).replace("\n", "<br>")],
+        "nt_xent": time_table(rows, "nt_xent"),
+        "memory": [f"{slope} between the two largest sizes."],
+        "largest": largest_table(content["largest"]),
+        "info_nce": time_table(rows, "info_nce"),
+    }
+    return fill(PAGE.read_text(), tables)
+
+
+def main() -> int:
+    name = "python -m benchmarks.suite.report"
+    argparse.ArgumentParser(prog=name, description=__doc__).parse_args()
+    PAGE.write_text(page())
+    figure(json.loads(ROWS.read_text())["rows"], PAGE.with_suffix(".svg"))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 GIB = 2**30
 
 
-def _status_kib(field: str) -> int:
+def status_kib(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1])
@@ -51,14 +51,14 @@ def serve(pipe: Connection, family: str, name: str, n: int, d: int, limit_gib: f
         small = contender(*(torch.randn(8, d, requires_grad=True) for _ in range(2)))
         small.forward()
         small.both()
-        limit = _status_kib("VmData") * 1024 + int(limit_gib * GIB)
+        limit = status_kib("VmData") * 1024 + int(limit_gib * GIB)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
 
         work = contender(z1, z2)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-        before = _status_kib("VmRSS")
+        before = status_kib("VmRSS")
         value = work.both()
-        pipe.send((_status_kib("VmHWM") - before) * 1024)
+        pipe.send((status_kib("VmHWM") - before) * 1024)
         pipe.send(float(value))
         while pass_ := pipe.recv():
             pipe.send(_seconds(getattr(work, pass_)))

@@ -40,17 +40,24 @@ _HOME = {
     "MoCoLoss": "ntxent.losses",
     "NTXentLoss": "ntxent.losses",
     "SupConLoss": "ntxent.losses",
-    "info_nce_loss": "ntxent.functional",
-    "nt_xent_loss": "ntxent.functional",
-    "sup_con_loss": "ntxent.functional",
+    "info_nce_loss": "ntxent.losses",
+    "nt_xent_loss": "ntxent.losses",
+    "sup_con_loss": "ntxent.losses",
 }
 
 if TYPE_CHECKING:
     from ntxent import bounds, diagnosis, engines, functional, losses, measures, reference
     from ntxent.diagnosis import diagnose
-    from ntxent.functional import info_nce_loss, nt_xent_loss, sup_con_loss
     from ntxent.gradient_cache import gradcache
-    from ntxent.losses import InfoNCELoss, MoCoLoss, NTXentLoss, SupConLoss
+    from ntxent.losses import (
+        InfoNCELoss,
+        MoCoLoss,
+        NTXentLoss,
+        SupConLoss,
+        info_nce_loss,
+        nt_xent_loss,
+        sup_con_loss,
+    )
     from ntxent.monitor import HealthMonitor, NTXentCallback
 
 

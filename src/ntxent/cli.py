@@ -1,13 +1,14 @@
 """The ``ntxent`` command: a table of command modules, and how each of them ends.
 
-A command is a module of :mod:`ntxent.commands`. Its docstring's first line is its help,
-``add_arguments(parser)`` declares its options, and ``run(options)`` does it and returns the exit
-status; ``run(options, given)`` is told apart which of them were given and not left at their
-defaults. What it needs beyond its options it imports when it runs.
+A command is a module of :mod:`ntxent.commands`. The first line of its docstring is its help,
+``add_arguments(parser)`` declares its options, and ``run(options)`` runs it and returns the exit
+status; ``run(options, given)`` also receives the options that were given, without defaults. What
+it needs beyond its options it imports in ``run``.
 
-A ``ValueError``, ``TypeError`` or ``OSError`` is how this library tells its user what to change:
-it ends as one line with exit status 2. So does, with status 1, a ``FloatingPointError``: a training
-that got lost. Any other exception is a defect and keeps its traceback.
+A ``ValueError``, ``TypeError`` or ``OSError`` says what the user can change: it is printed as one
+line, and the exit status is 2. A ``FloatingPointError``, raised where a loss or a weight is not
+finite, is printed in the same way, with status 1. Any other exception is a defect and keeps its
+traceback.
 """
 
 import argparse
@@ -41,10 +42,10 @@ DESCRIPTION = "The NT-Xent loss, exact, with proven limits that say what its val
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status.
+    """Runs a command line and returns its exit status.
 
-    0; 1 for a training that got lost; 2 for a mistake; 3 for what --fail-on names; 130 for
-    Ctrl-C; 143 for SIGTERM.
+    0; 1 where a training diverged; 2 for a mistake; 3 for what --fail-on names; 130 for Ctrl-C;
+    143 for SIGTERM.
     """
     _wait_passively()
     for stream in (sys.stdout, sys.stderr):
@@ -129,11 +130,11 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _wait_passively() -> None:
-    """Threads of OpenMP that wait for each other leave the core to others.
+    """Lets threads of OpenMP sleep, not spin, while they wait for each other.
 
-    They spin by default, and on a machine that does anything else as well they then wait for those
-    who wait for a core: a step of ResNet-18 took 4 to 11 s on two busy cores, against 2 s. This
-    is read when PyTorch loads, and changes no result.
+    On a busy machine, threads that spin take the cores from those that they wait for: a step of
+    ResNet-18 took 4 to 11 s on two busy cores, and 2 s with threads that sleep. PyTorch reads the
+    variable when it is loaded; results do not depend on it.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ntxent.distributed import LocalBatch
+from ntxent.distributed import Batch, LocalBatch
 from ntxent.engines import accumulation_dtype
 from ntxent.primitive import contrast
 from ntxent.unit_rows import in_range
@@ -102,6 +102,13 @@ def unit_pairs(z1: Tensor, z2: Tensor, names: tuple[str, str] = ("z1", "z2")) ->
     return torch.stack(views, dim=1).flatten(0, 1)
 
 
+def handshake(ranks: Batch, what: str, z: Tensor, **facts: float) -> None:
+    """Check that all ranks are about to measure the same, of as many rows."""
+    rows = {"what is computed": what, "rows": len(z), "width of the rows": z.shape[1]}
+    kind = {"dtype": str(z.dtype), "device": z.device.type}
+    ranks.handshake(len(z), {**rows, **kind, **facts})
+
+
 @torch.no_grad()
 def alignment(z1: Tensor, z2: Tensor) -> float:
     r"""Mean squared distance of the positive pairs: 0 where views agree, 4 where they oppose.
@@ -123,7 +130,7 @@ def alignment(z1: Tensor, z2: Tensor) -> float:
 
 
 @torch.no_grad()
-def uniformity(z: Tensor, t: float = 2.0, *, ranks: LocalBatch = LOCAL) -> float:
+def uniformity(z: Tensor, t: float = 2.0, *, ranks: Batch = LOCAL) -> float:
     r"""Log of the mean Gaussian potential of all pairs of rows, in nats; lower is more uniform.
 
     Naively::
@@ -144,9 +151,11 @@ def uniformity(z: Tensor, t: float = 2.0, *, ranks: LocalBatch = LOCAL) -> float
     >>> uniformity(torch.tensor([[1.0], [-1.0]]))
     -8.0
     """
-    if not 0 < t < math.inf:
-        raise ValueError(f"t: received {t}, expected a finite number > 0; the paper takes 2")
-    unit = unit_rows(z)
+    with ranks:
+        if not 0 < t < math.inf:
+            raise ValueError(f"t: received {t}, expected a finite number > 0; the paper takes 2")
+        unit = unit_rows(z)
+        handshake(ranks, "uniformity", unit, t=float(t))
     m = len(unit)
     row = torch.arange(m, device=unit.device)
     scale = unit.new_tensor(2 * t)
@@ -233,7 +242,7 @@ def mean_similarities(z1: Tensor, z2: Tensor) -> MeanSimilarities:
 
 @torch.no_grad()
 def contrastive_accuracy(
-    z1: Tensor, z2: Tensor, *, ranks: LocalBatch = LOCAL, on_progress: Progress | None = None
+    z1: Tensor, z2: Tensor, *, ranks: Batch = LOCAL, on_progress: Progress | None = None
 ) -> float:
     """Share of the 2N anchors whose positive is strictly the most similar of 2N - 1 candidates.
 
@@ -258,7 +267,9 @@ def contrastive_accuracy(
     >>> contrastive_accuracy(torch.eye(3), torch.eye(3)), contrastive_accuracy(*torch.ones(2, 3, 1))
     (1.0, 0.0)
     """
-    z = unit_pairs(z1, z2)
+    with ranks:
+        z = unit_pairs(z1, z2)
+        handshake(ranks, "contrastive_accuracy", z)
     m = len(z)
     height, width = _TILE.get(z.device.type, _TILE_ELSEWHERE)
     positive, rival = (z.new_full((m,), -math.inf) for _ in range(2))

@@ -29,8 +29,6 @@ _SETTINGS = {
     "axes.grid": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
-    "svg.hashsalt": "ntxent",
-    "svg.fonttype": "path",
 }
 
 
@@ -57,7 +55,5 @@ def finish(figure: Figure) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As PNG and SVG beside each other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path.with_suffix(".png"), dpi=110, metadata={"Software": None})
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
 
 from embeddings import views
-from ntxent.commands import _figure, analyze
-from ntxent.commands._embedding_files import read_embeddings
+from ntxent.commands import analyze
 from ntxent.reference import dense_nt_xent_loss
+from ntxent.report import slides
 
 
 @pytest.fixture
@@ -40,96 +39,47 @@ def command(folder, capsys):
 Z1, Z2 = views("clustered", 300, 8)
 
 
-def save_parquet(name, **columns):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(pyarrow.table(columns), name)
-
-
 def save_npy(name, z):
     np.save(f"{name}.npy", z.numpy())
     return f"{name}.npy"
 
 
-def save_npz(name, z):
-    np.savez(f"{name}.npz", only=z.numpy())
+def test_the_loss_is_that_of_the_dense_definition(command):
+    found = json.loads(command(f"{save_npy('one', Z1)} {save_npy('two', Z2)} -t 0.1 --json"))
+    assert found["loss"] == pytest.approx(dense_nt_xent_loss(Z1, Z2, 0.1).item(), rel=1e-6)
+    assert (found["batch_size"], found["dim"]) == (300, 8)
+    assert found["unpaired"] == [0, 0]
+
+
+def save_named(name, z, files):
+    np.savez(f"{name}.npz", embeddings=z.numpy(), files=np.array(files), labels=np.zeros(len(z)))
     return f"{name}.npz"
 
 
-def save_npz_of_two(name, z):
-    np.savez(f"{name}.npz", other=np.ones(3), mine=z.numpy())
-    return f"{name}.npz:mine"
+def test_rows_of_one_name_are_pairs_and_the_others_are_counted(command, folder):
+    names = [f"{k}.png" for k in range(300)]
+    order = torch.randperm(290, generator=torch.Generator().manual_seed(0))
+    one = save_named("one", Z1, names)
+    two = save_named("two", Z2[order], [names[k] for k in order])
+    found = json.loads(command(f"{one} {two} -t 0.1 --json"))
+    expected = dense_nt_xent_loss(Z1[:290], Z2[:290], 0.1).item()
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+    assert found["unpaired"] == [10, 0]
+    said = "10 rows of one.npz have no partner of the same name and are left out."
+    assert said in command(f"{one} {two} --report page.html")
+    assert said in (folder / "page.html").read_text()
 
 
-def save_fortran(name, z):
-    np.save(f"{name}.npy", np.asfortranarray(z.numpy()))
-    return f"{name}.npy"
-
-
-def save_big_endian(name, z):
-    np.save(f"{name}.npy", z.numpy().astype(">f4"))
-    return f"{name}.npy"
-
-
-def save_pt(name, z):
-    torch.save(z, f"{name}.pt")
-    return f"{name}.pt"
-
-
-def save_pth_of_two(name, z):
-    torch.save({"a": torch.ones(2), "b": z.clone().requires_grad_()}, f"{name}.pth")
-    return f"{name}.pth:b"
-
-
-def save_safetensors(name, z):
-    save_file({"z": z}, f"{name}.safetensors")
-    return f"{name}.safetensors"
-
-
-def save_lists(name, z):
-    save_parquet(f"{name}.parquet", label=list(range(len(z))), z=z.tolist())
-    return f"{name}.parquet"
-
-
-def save_columns(name, z):
-    save_parquet(f"{name}.parquet", **{f"c{k}": z[:, k].numpy() for k in range(z.shape[1])})
-    return f"{name}.parquet"
-
-
-WRITERS = [
-    *(save_npy, save_npz, save_npz_of_two, save_fortran, save_big_endian),
-    *(save_pt, save_pth_of_two, save_safetensors, save_lists, save_columns),
-]
-
-
-@pytest.mark.parametrize("save", WRITERS)
-def test_every_format_gives_the_dense_loss(command, save):
-    files = [save(name, z) for name, z in (("one", Z1), ("two", Z2))]
-    found = json.loads(command(f"{files[0]} {files[1]} -t 0.1 --json"))
-    assert found["loss"] == pytest.approx(dense_nt_xent_loss(Z1, Z2, 0.1).item(), rel=1e-6)
-    assert (found["batch_size"], found["dim"]) == (300, 8)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("save", [save_npy, save_pt, save_safetensors])
-def test_every_dtype_is_kept(folder, save, dtype):
-    if (save, dtype) == (save_npy, torch.bfloat16):
-        pytest.skip("NumPy has no bfloat16")
-    z = Z1.to(dtype)
-    read = read_embeddings(save("file", z))
-    assert read.dtype == dtype
-    assert torch.equal(read, z)
-
-
-def test_npy_is_mapped_and_never_written_to(folder):
-    file = save_npy("file", Z1)
-    read_embeddings(file).zero_()
-    assert np.array_equal(np.load(file), Z1.numpy())
-
-
-def test_a_colon_in_the_name_of_a_file_is_a_colon(folder):
-    np.save("a.npy:b.npy", Z1.numpy())
-    assert torch.equal(read_embeddings("a.npy:b.npy"), Z1)
+def test_an_error_says_that_its_row_is_one_of_the_pairs(command, folder):
+    z = torch.eye(3)
+    save_named("one", z, ["a", "b", "c"])
+    z[2] = 0
+    save_named("two", z, ["b", "a", "c"])
+    save_named("same", z, ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"two\.npz, rows paired by name: row 2 has zero norm"):
+        command("one.npz two.npz")
+    with pytest.raises(ValueError, match=r"same\.npz: row 2 has zero norm"):
+        command("one.npz same.npz")
 
 
 @pytest.mark.slow
@@ -260,26 +210,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(command, folder, files,
     assert sorted(folder.iterdir()) == before
 
 
-def test_parquet_without_pyarrow_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
-    write("file.parquet", b"")
-    with pytest.raises(ValueError, match=r"file.parquet: .*pip install pyarrow"):
-        read_embeddings("file.parquet")
-
-
-def test_ragged_and_missing_lists_are_refused(folder):
-    save_parquet("ragged.parquet", z=[[1.0, 2.0], [1.0]])
-    save_parquet("missing.parquet", z=[[1.0, 2.0], None])
-    save_parquet("words.parquet", word=["a", "b"])
-    for name in ("ragged", "missing"):
-        with pytest.raises(ValueError, match=f"{name}.parquet: column 'z': lists of lengths"):
-            read_embeddings(f"{name}.parquet")
-    with pytest.raises(ValueError, match=r"words.parquet: received object"):
-        read_embeddings("words.parquet")
-
-
 def test_png_without_kaleido_is_refused_before_any_work(command, folder, monkeypatch):
-    monkeypatch.setattr(_figure, "find_spec", lambda name: None)
+    monkeypatch.setattr(slides, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install kaleido"):
         command("missing.npy missing.npy --plot out.png")

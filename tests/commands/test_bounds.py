@@ -9,7 +9,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from ntxent import bounds as theory
-from ntxent.commands import _figure, bounds
+from ntxent.commands import bounds
+from ntxent.report import slides
 
 
 @pytest.fixture
@@ -81,20 +82,41 @@ def test_ranges_make_a_grid(command, line, sizes, temperatures):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "names"),
     [
-        "-n 512 -t 0.5 --loss 5.02 --similarity 0.97",
-        "-n 8:64:3 -t 0.5",
-        "-n 64 -t 0.1:1:5 --dim 8",
-        "-n 64 -t 0.1 --variant clip",
+        ("-n 512 -t 0.5 --loss 5.02 --similarity 0.97", ["largest", "smallest"]),
+        ("-n 8:64:3 -t 0.5", [f"{name}, τ = 0.5" for name in ("floor", "chance", "ceiling")]),
+        (
+            "-n 64 -t 0.1:1:5 --dim 8",
+            [f"{name}, N = 64" for name in ("floor", "chance", "ceiling", "random")],
+        ),
+        (
+            "-n 64 -t 0.1 --variant clip",
+            [f"{name}, τ = 0.1" for name in ("floor", "chance", "ceiling")],
+        ),
     ],
 )
-def test_a_plot_is_one_self_contained_file(command, line, tmp_path):
+def test_a_plot_is_a_page_of_the_report_with_one_figure(command, line, names, tmp_path):
     command(f"{line} --plot {tmp_path / 'out.html'}")
     (file,) = tmp_path.iterdir()
     text = file.read_text(encoding="utf-8")
-    assert "Plotly.newPlot" in text
-    assert 'src="http' not in text
+    assert 'http-equiv="Content-Security-Policy"' in text
+    assert 'data-figure="plot"' in text
+    data = text.partition('id="page-data">')[2].partition("</script>")[0]
+    figure = json.loads(data)["figures"]["plot"]
+    drawn = [trace["name"] for trace in figure["data"]]
+    assert drawn == names
+
+
+def test_the_plot_of_possible_losses_has_the_values_of_the_bounds(command, tmp_path):
+    command(f"-n 64 -t 0.1 --dim 8 --similarity 0.5 --plot {tmp_path / 'out.html'}")
+    text = (tmp_path / "out.html").read_text(encoding="utf-8")
+    data = text.partition('id="page-data">')[2].partition("</script>")[0]
+    largest, smallest = json.loads(data)["figures"]["plot"]["data"]
+    assert largest["x"][300] == smallest["x"][300] == 0.5
+    high = min(theory.upper_bound(64, 0.1, 0.5), theory.ceiling(64, 0.1))
+    assert largest["y"][300] == pytest.approx(high, rel=1e-5)
+    assert smallest["y"][300] == pytest.approx(theory.floor(64, 0.1, 8, similarity=0.5), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -131,20 +153,20 @@ def test_mistakes_are_one_clear_line_and_leave_nothing(
 
 
 def test_png_without_kaleido_says_what_to_install(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(_figure, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install kaleido, or write to a \.html file"):
+    monkeypatch.setattr(slides, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"--plot: PNG needs kaleido; pip install kaleido"):
         command(f"-n 64 -t 0.5 --plot {tmp_path / 'out.png'}")
 
 
 def test_png_that_cannot_be_drawn_leaves_nothing(command, tmp_path, monkeypatch):
-    from plotly.graph_objects import Figure
+    import plotly.io
 
     def fail(*args, **kwargs):
         raise RuntimeError("Kaleido requires Google Chrome.\nOr so.")
 
-    monkeypatch.setattr(_figure, "find_spec", lambda name: object())
-    monkeypatch.setattr(Figure, "to_image", fail)
-    with pytest.raises(OSError, match=r"requires Google Chrome\.; write to a \.html"):
+    monkeypatch.setattr(slides, "find_spec", lambda name: object())
+    monkeypatch.setattr(plotly.io, "to_image", fail)
+    with pytest.raises(OSError, match=r"--plot: out\.png cannot be drawn: Kaleido requires"):
         command(f"-n 64 -t 0.5 --plot {tmp_path / 'out.png'}")
     assert list(tmp_path.iterdir()) == []
 

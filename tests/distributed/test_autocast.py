@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from family import MEMBERS, alone
 from inputs import classes, leaves, mean, random, tau
-from ntxent.engines import _block, _single, tiled
+from ntxent.engines import _block, _one_tile, tiled
 
 N, D, TAU = 24, 7, 0.1
 TILES = ["one tile", "many tiles"]
@@ -24,11 +24,10 @@ def tiles_of(kind):
     """The same engine on a block that is one tile, as these small ones are, or many of 8 x 16."""
     with pytest.MonkeyPatch.context() as patch:
         if kind == "many tiles":
-            patch.setattr(_single, "_LARGEST", 0)
-            patch.setattr(_single, "_LARGEST_SYMMETRIC", 0)
+            patch.setattr(_one_tile, "LARGEST", 0)
+            patch.setattr(_one_tile, "LARGEST_SYMMETRIC", 0)
             patch.setattr(_block, "_CHUNK", 8)
-            patch.setattr(tiled, "_TILE", {"cpu": (8, 16)})
-            patch.setattr(tiled, "_WORKSPACE", tiled._Workspace())
+            patch.setattr(tiled, "TILE", {"cpu": (8, 16)})
         yield
 
 
@@ -96,3 +95,12 @@ def test_autocast_changes_no_loss_of_several_processes(
     by_rank = worlds(size)(every_step, mode, tiles, forward, backward)
     faults = {name: fault(name, [results[name] for results in by_rank]) for name in MEMBERS}
     assert not any(faults.values()), "\n".join(f"{k}: {v}" for k, v in faults.items() if v)
+
+
+def with_autocast_on_the_first_rank(mode):
+    return own_step("NTXentLoss", mode, dist.get_rank() == 0, dist.get_rank() == 0)
+
+
+@pytest.mark.parametrize("mode", ["gather", "ring"])
+def test_autocast_on_one_rank_only_changes_nothing(worlds, mode):
+    assert not fault("NTXentLoss", worlds(2)(with_autocast_on_the_first_rank, mode))

@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from family import MEMBERS, alone, naive_nt_xent
 from inputs import classes, leaves, mean, random, tau
-from ntxent import NTXentLoss, gradcache, nt_xent_loss, sup_con_loss
-from ntxent.distributed import batch, ring
+from ntxent import NTXentLoss, gradcache, nt_xent_loss
+from ntxent.distributed import global_batch, ring
 from ntxent.distributed.group import Group
 from ranks import Ranks
 
@@ -210,13 +210,15 @@ def test_fsdp_gives_the_gradient_of_one_process(worlds):
 
 MUTATIONS = {
     "the W of the sum": lambda: setattr(
-        batch._Total, "backward", staticmethod(lambda c, g: (g, None))
+        global_batch._Total, "backward", staticmethod(lambda c, g: (g, None))
     ),
     "the average of the temperature's gradient": lambda: setattr(
-        batch._Replicated, "backward", staticmethod(lambda ctx, g: (ctx.group.all_reduce(g), None))
+        global_batch._Replicated,
+        "backward",
+        staticmethod(lambda ctx, g: (ctx.group.all_reduce(g), None)),
     ),
     "the temperature's gradient of other ranks": lambda: setattr(
-        batch._Replicated, "backward", staticmethod(lambda ctx, g: (g, None))
+        global_batch._Replicated, "backward", staticmethod(lambda ctx, g: (g, None))
     ),
     "what other ranks' anchors send back, gathered": lambda: setattr(
         Group,
@@ -224,13 +226,13 @@ MUTATIONS = {
         lambda group, rows, counts: rows.split(counts)[group.rank].clone(),
     ),
     "what other ranks' anchors send back, in a ring": lambda: setattr(
-        ring._Tour, "send_home", lambda tour, tensors: Nothing(tour, tensors)
+        ring._Schedule, "send_home", lambda schedule, tensors: Nothing(schedule, tensors)
     ),
     "half of the last hop": lambda: setattr(
-        ring._Tour, "parts", lambda tour, hop: (slice(None), slice(None))
+        ring._Schedule, "parts", lambda schedule, hop: (slice(None), slice(None))
     ),
     "ids that are unique over all ranks": lambda: setattr(
-        batch.GlobalBatch, "first", property(lambda self: 0, lambda self, value: None)
+        global_batch.GlobalBatch, "first", property(lambda self: 0, lambda self, value: None)
     ),
 }
 
@@ -238,15 +240,15 @@ MUTATIONS = {
 class Nothing:
     """A home-coming that brings no gradient; sums of the forward pass do come home."""
 
-    def __init__(self, tour, tensors):
+    def __init__(self, schedule, tensors):
         forward = tensors[0].ndim == 1
-        rows = tour.counts[tour.group.rank]
+        rows = schedule.counts[schedule.group.rank]
         zeros = [t.new_zeros(rows, *t.shape[1:]) for t in tensors]
-        self._exchange = ring._Tour._exchange(
-            tour,
+        self._exchange = ring._Schedule._exchange(
+            schedule,
             tensors,
-            tour.visitor(tour.hops),
-            tour.visitor(-tour.hops),
+            schedule.owner(schedule.hops),
+            schedule.owner(-schedule.hops),
             rows,
         )
         self._forward, self._zeros = forward, zeros
@@ -260,11 +262,11 @@ def mutated_step(mutation, mode, counts, order):
     kept = [
         (holder, name, holder.__dict__[name])
         for holder, name in (
-            (batch._Total, "backward"),
-            (batch._Replicated, "backward"),
+            (global_batch._Total, "backward"),
+            (global_batch._Replicated, "backward"),
             (Group, "reduce_scatter_rows"),
-            (ring._Tour, "send_home"),
-            (ring._Tour, "parts"),
+            (ring._Schedule, "send_home"),
+            (ring._Schedule, "parts"),
         )
     ]
     try:
@@ -274,8 +276,8 @@ def mutated_step(mutation, mode, counts, order):
     finally:
         for holder, name, value in kept:
             setattr(holder, name, value)
-        if "first" in batch.GlobalBatch.__dict__:
-            del batch.GlobalBatch.first
+        if "first" in global_batch.GlobalBatch.__dict__:
+            del global_batch.GlobalBatch.first
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -387,7 +389,7 @@ def count_messages(mode, n):
 @pytest.mark.parametrize("n", [3, 700])
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_the_number_of_messages_is_fixed(worlds, size, n):
-    """As docs/distributed.md says: per step, forward and backward, whatever the batch."""
+    """As docs/library/distributed.md says: per step, forward and backward, whatever the batch."""
     hops = size // 2
     for counted in worlds(size)(count_messages, "ring", n):
         # A hop brings a block and, but for the first, what was made for it; then it goes home.
@@ -397,64 +399,6 @@ def test_the_number_of_messages_is_fixed(worlds, size, n):
 
 
 # --- failure --------------------------------------------------------------------------------------
-
-
-def differing(what):
-    second = dist.get_rank() == 1
-    views = [view.split([7, 4])[dist.get_rank()].float() for view in views_of()]
-    options = {"temperature": TAU}
-    if second:
-        if what == "temperature":
-            options["temperature"] = 0.2
-        elif what == "dtype":
-            views = [view.double() for view in views]
-        elif what == "width":
-            views = [view[:, :4] for view in views]
-        elif what == "mode":
-            options["distributed"] = "ring"
-        elif what == "reduction":
-            options["reduction"] = "sum"
-        elif what == "views":
-            views = [*views, views[0]]
-        elif what == "loss":
-            return sup_con_loss(views[0], torch.tensor([0, 0, 1, 1]), temperature=TAU)
-    return nt_xent_loss(*views, **options)
-
-
-DIFFERING = {
-    "temperature": r"scale \(1 / temperature\): received 10.0 on rank 0 .* on rank 1 \(5\), exp",
-    "dtype": r"dtype: received 'torch.float32' on rank 0 and another on rank 1, expected the same",
-    "width": r"width of the rows: received '5' on rank 0",
-    "mode": r"distributed: received 'auto' on rank 0",
-    "reduction": r"reduction: received 'mean' on rank 0",
-    "views": r"views: received 2 on rank 0",
-    "loss": r"loss: received 'nt_xent' on rank 0",
-}
-
-
-@pytest.mark.parametrize("what", DIFFERING)
-def test_what_differs_between_ranks_is_named_on_each_of_them(worlds, what):
-    outcomes = worlds(2).outcomes(differing, what)
-    assert not any(well for well, _ in outcomes)
-    with pytest.raises(ValueError, match=DIFFERING[what]):
-        raise ValueError(outcomes[0][1])
-    assert "on rank 1 and another on rank 0" in outcomes[1][1]
-
-
-def one_bad_row():
-    z1, z2 = (view.split([7, 4])[dist.get_rank()].clone() for view in views_of())
-    if dist.get_rank() == 1:
-        z1[2] = 0
-    return nt_xent_loss(z1, z2)
-
-
-def test_a_rank_that_refuses_its_input_stops_all_of_them(worlds):
-    (_, first), (_, second) = worlds(2).outcomes(one_bad_row)
-    assert "rank 0 stops because rank 1 refused its input" in first
-    assert second.startswith("ValueError: z1: row 2 has zero norm")
-    check(
-        "nt_xent", worlds(2)(step, "nt_xent", "ring", [7, 4], [0, 1], torch.float64), [0, 1], 1e-10
-    )
 
 
 KILLED = """

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing import get_context
@@ -12,7 +13,7 @@ import torch.distributed as dist
 
 # The server imports once; its children start in milliseconds.
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "ntxent.functional"])
+CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "ntxent.distributed.global_batch"])
 
 
 def free_port() -> int:
@@ -52,14 +53,35 @@ class Ranks:
             CONTEXT.Process(target=_serve, args=(there, rank, size, port), daemon=True)
             for rank, (_, there) in enumerate(pairs)
         ]
-        for process in self._processes:
+        for process, (_, there) in zip(self._processes, pairs, strict=True):
             process.start()
+            there.close()  # so that a rank that ends closes the last copy of its end
 
-    def outcomes(self, function: Callable[..., Any], *arguments: Any) -> list[tuple[bool, Any]]:
-        """For each rank, whether it returned, and what; else the error as text."""
+    def outcomes(
+        self, function: Callable[..., Any], *arguments: Any, within: float | None = None
+    ) -> list[tuple[bool, Any]]:
+        """For each rank, whether it returned, and what; else the error as text.
+
+        Args:
+            within: Seconds after which a rank that has not answered counts as failed.
+        """
         for pipe in self._pipes:
             pipe.send((function, arguments))
-        return [pipe.recv() for pipe in self._pipes]
+        last = None if within is None else time.monotonic() + within
+        return [self._outcome(rank, last) for rank in range(self.size)]
+
+    def _outcome(self, rank: int, last: float | None) -> tuple[bool, Any]:
+        wait = None if last is None else max(0.0, last - time.monotonic())
+        if not self._pipes[rank].poll(wait):
+            self.failed = True
+            return False, "no answer"
+        try:
+            outcome: tuple[bool, Any] = self._pipes[rank].recv()
+        except EOFError:
+            self._processes[rank].join(1)
+            self.failed = True
+            return False, f"ended with exit code {self._processes[rank].exitcode}"
+        return outcome
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         outcomes = self.outcomes(function, *arguments)
@@ -69,6 +91,9 @@ class Ranks:
         return [what for _, what in outcomes]
 
     def close(self) -> None:
+        if self.failed:
+            self.kill()
+            return
         for pipe in self._pipes:
             pipe.send(None)
         for process in self._processes:

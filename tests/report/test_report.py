@@ -10,21 +10,24 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ntxent import bounds
 from ntxent.cli import main
-from ntxent.report import projection, slides, write_report
-from ntxent.report.figures import figures
-from ntxent.report.gallery import neighbours
-from ntxent.report.images import data_uri, png, sprite
-from ntxent.report.palette import PALETTES, resolve
-from ntxent.report.projection import plane_of
-from ntxent.report.source import read_run
-from ntxent.report.thinning import thin
-from ntxent.report.words import certified_share
+from ntxent.commands._diagnosis import STYLES
+from ntxent.diagnosis.verdict import TONES, Verdict
+from ntxent.report import slides, write_report
+from ntxent.report.figures import figures, images
+from ntxent.report.figures.images import neighbours, principal_plane
+from ntxent.report.figures.pieces import thin
+from ntxent.report.html.images import data_uri, sprite
+from ntxent.report.html.page import ASSETS
+from ntxent.report.html.palette import PALETTES, resolve
+from ntxent.report.run import read_run
+from ntxent.report.words import HEADLINES, certified_share
 from ntxent.trajectory import Series
 from runs import losses, make_run, write_metrics
 
@@ -90,7 +93,7 @@ def test_a_finished_run_has_every_part(run):
             "Judge the encoder",
         ),
         *("positive cosine", "held-out accuracy", "raw pixels", "untrained encoder", "90.0"),
-        *("Nearest neighbours", "Views as the model saw them", "ntxent train --name 'whole'"),
+        *("Nearest neighbours", "Views that the model saw", "ntxent train --name 'whole'"),
         *("model. projection_dim", "Theorem 8", "inside the proven interval at 120 of 120 steps"),
     ):
         assert words in page.text, words
@@ -117,7 +120,7 @@ def test_the_page_fetches_nothing_and_allows_nothing(run):
     policy = next(a["content"] for _, a in page.tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy.partition("style-src")[0]
-    assert (run / "report.html").stat().st_size < 6_000_000
+    assert (run / "report.html").stat().st_size < 2_500_000
 
 
 def test_curves_hold_the_numbers_of_the_bounds(run):
@@ -172,7 +175,8 @@ def test_json_says_what_the_page_says(run, capsys):
 def test_a_run_in_progress_is_marked(tmp_path):
     page = report(make_run(tmp_path / "run", finished=False))
     assert "in progress" in page.text
-    assert "the report so far, up to step 119" in page.text
+    assert "it is in progress or was interrupted" in page.text
+    assert "shows what it has logged up to step 119" in page.text
     assert "loss" in page.figures
     assert "evaluation" not in page.figures
 
@@ -291,7 +295,7 @@ def test_what_users_write_stays_text(tmp_path):
     classes = (EVIL, "\"quoted\" 'twice'", "</script><script>alert(2)</script>")
     page = report(make_run(tmp_path / "run", name=EVIL, classes=classes))
     assert not [tag for tag, attributes in page.tags if "onerror" in attributes]
-    assert [a.get("id") for tag, a in page.tags if tag == "script"] == ["page-data", None, None]
+    assert [a.get("id") for tag, a in page.tags if tag == "script"] == ["page-data", "plotly", None]
     assert EVIL in page.text
     assert classes[1] in page.text
     assert page.figures["map"]["data"][0]["name"] == "&lt;img src=x onerror=alert(1)&gt;"
@@ -315,7 +319,7 @@ def test_a_million_steps_are_thinned_and_nothing_is_hidden(tmp_path):
     assert max(mean["y"]) < 7
     assert len(mean["y"]) == 1000
     assert low["y"][123] < mean["y"][123] < high["y"][123]
-    assert out.stat().st_size < 6_000_000
+    assert out.stat().st_size < 2_500_000
 
 
 @pytest.mark.parametrize("count", [1, 7, 1000, 1001, 2500])
@@ -350,7 +354,7 @@ def test_runs_of_one_convention_share_the_axis_of_the_loss(tmp_path):
     table = page.text.partition("By accuracy and by position")[2]
     assert table.index("first & last") < table.index("second")  # the worse position, and better
     assert "No common axis" not in page.text
-    assert "What was chosen differently" not in page.text
+    assert "Options that differ" not in page.text
 
 
 def test_runs_without_a_shared_probe_are_in_the_order_of_their_position(tmp_path):
@@ -370,8 +374,8 @@ def test_runs_of_different_limits_share_no_axis_of_the_loss(tmp_path, other):
     page = report(one, two, "-o", tmp_path / "page.html")
     assert "loss" not in page.figures
     assert len(page.figures["position"]["data"]) == 2
-    assert "one axis would compare what cannot be compared" in page.text
-    assert "What was chosen differently" in page.text
+    assert "a common axis would compare what cannot be compared" in page.text
+    assert "Options that differ" in page.text
 
 
 def test_a_run_without_steps_stands_beside_others(tmp_path):
@@ -383,29 +387,73 @@ def test_a_run_without_steps_stands_beside_others(tmp_path):
     assert len(page.figures["loss"]["data"]) == 1
 
 
+def test_a_run_has_one_colour_in_all_figures_of_several(tmp_path):
+    waiting = make_run(tmp_path / "waiting", finished=False)
+    (waiting / "metrics.csv").unlink()
+    folders = [waiting, *(make_run(tmp_path / name, name=name) for name in ("one", "two"))]
+    made = figures(*map(read_run, folders))
+    colours = {}
+    for figure in made.values():
+        for trace in figure["data"]:
+            drawn = trace["line"] if trace["type"] == "scatter" else trace["marker"]
+            colours.setdefault(trace["name"], set()).add(drawn["color"])
+    assert colours == {"one": {"@orange"}, "two": {"@green"}}
+
+
+def test_the_ninth_run_has_another_dash(tmp_path):
+    runs = [read_run(make_run(tmp_path / str(k), name=f"run {k}")) for k in range(9)]
+    lines = [trace["line"] for trace in figures(*runs)["loss"]["data"]]
+    assert lines[8]["color"] == lines[0]["color"]
+    assert (lines[0]["dash"], lines[8]["dash"]) == ("solid", "dash")
+    assert len({(line["color"], line["dash"]) for line in lines}) == 9
+
+
+def test_several_runs_show_their_band_and_where_a_loss_is_nan(tmp_path):
+    loss = losses(120, 256, 0.5, 64)
+    loss[50] = np.nan
+    long = losses(2500, 256, 0.5, 64)
+    runs = [
+        read_run(make_run(tmp_path / name, name=name, loss=values))
+        for name, values in (("broken", loss), ("long", long))
+    ]
+    made = figures(*runs)["loss"]
+    broken, thinned, marks = made["data"]
+    assert broken["y"][50] is None
+    assert len(thinned["y"]) == 834
+    assert marks["name"] == "broken: NaN or infinite (1)"
+    assert made["grids"][marks["grid"]]["step"] == [50]
+    levels = [shape["y0"] for shape in made["layout"]["shapes"]]
+    floor, chance = bounds.floor(256, 0.5, 64), bounds.chance(256)
+    assert levels == [floor, floor, chance]
+    assert made["note"] == "long: 2,500 logged steps are drawn as the means of 834 bins of 3."
+
+
 # --- pieces ---------------------------------------------------------------------------------------
 
 
-def test_a_png_is_read_back_as_it_was():
-    image = pytest.importorskip("PIL.Image")
+def png_pixels(uri):
     from io import BytesIO
 
+    from PIL import Image
+
+    return np.asarray(Image.open(BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def test_a_data_uri_is_a_png_of_the_same_pixels():
     for channels in (1, 3):
         pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels)).astype(np.uint8)
-        read = np.asarray(image.open(BytesIO(png(pixels)))).reshape(pixels.shape)
+        uri = data_uri(pixels)
+        assert uri.startswith("data:image/png;base64,")
+        read = png_pixels(uri).reshape(pixels.shape)
         assert np.array_equal(read, pixels)
 
 
 def test_a_sprite_keeps_to_its_budget_and_its_order():
-    image = pytest.importorskip("PIL.Image")
-    from io import BytesIO
-
     images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype(np.uint8)
     sheet = sprite(images, budget=8_000)
     assert len(sheet["uri"]) <= 8_000
     assert 5 < sheet["count"] < 100
-    body = base64.b64decode(sheet["uri"].partition(",")[2])
-    pixels = np.asarray(image.open(BytesIO(body)))
+    pixels = png_pixels(sheet["uri"])
     k = sheet["count"] - 1
     row, column = divmod(k, sheet["columns"])
     cut = pixels[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
@@ -433,16 +481,16 @@ def test_nearest_neighbours_are_the_nearest():
 def test_the_map_is_the_plane_of_most_variance():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(200, 6)) * [5, 3, 1, 0.1, 0.1, 0.1] + 20
-    flat, (first, second) = plane_of(features)
+    flat, (first, second) = principal_plane(features)
     variance = np.sort(np.linalg.eigvalsh(np.cov(features.T)))[::-1]
     np.testing.assert_allclose(flat.var(0, ddof=1), variance[:2], rtol=1e-9)
     np.testing.assert_allclose([first, second], variance[:2] / variance.sum(), rtol=1e-9)
-    np.testing.assert_array_equal(plane_of(features[:, :1])[0][:, 1], 0)
+    np.testing.assert_array_equal(principal_plane(features[:, :1])[0][:, 1], 0)
 
 
 def test_umap_lays_out_directions_where_it_is_installed(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "umap", None)
-    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
     out = tmp_path / "page.html"
     assert main(["report", str(run), "--map", "umap", "-o", str(out)]) == 2
     assert "pip install umap-learn" in capsys.readouterr().err
@@ -456,7 +504,7 @@ def test_umap_lays_out_directions_where_it_is_installed(run, tmp_path, monkeypat
             return unit[:, :2].astype(np.float32)
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
-    monkeypatch.setattr(projection, "find_spec", lambda name: True)
+    monkeypatch.setattr(images, "find_spec", lambda name: True)
     page = report(run, "--map", "umap", "-o", out)
     drawn = page.figures["map"]
     assert drawn["layout"]["xaxis"]["title"]["text"] == "UMAP, first axis"
@@ -482,6 +530,13 @@ def test_every_colour_of_text_and_line_keeps_its_contrast(theme):
 def test_every_named_colour_exists(run):
     for theme in PALETTES:
         resolve(figures(read_run(run)), theme)
+
+
+def test_every_verdict_has_its_headline_and_its_colours():
+    verdicts = set(get_args(Verdict))
+    assert set(HEADLINES) == set(TONES) == set(STYLES) == verdicts
+    css = (ASSETS / "page.css").read_text("utf-8")
+    assert all(f".{tone} {{ --tone" in css for tone in TONES.values())
 
 
 # --- PNG ------------------------------------------------------------------------------------------

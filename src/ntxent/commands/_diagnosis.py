@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntxent.commands._text import colour, columns, paragraph, table
+from ntxent.diagnosis.verdict import TONES
 
 if TYPE_CHECKING:
     from ntxent.diagnosis import Diagnosis, Trajectory
@@ -16,15 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "diagnosis_lines", "log_lines"]
 
-STYLES = {
-    "impossible": "bold red",
-    "at_floor": "bold green",
-    "learning": "bold green",
-    "at_chance": "bold yellow",
-    "collapsed": "bold red",
-    "above_chance": "bold yellow",
-    "degenerate": "bold red",
-}
+_OF_TONE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
+STYLES = {verdict: _OF_TONE[tone] for verdict, tone in TONES.items()}
 CHART_ROWS = 9
 SHOWN = 5  # alternatives in the table
 

@@ -1,4 +1,4 @@
-"""Options of a command on top of what a run was trained with."""
+"""Options that were given to a command, in place of those of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["data_config", "group"]
 
 
 def group(given: Any, name: str) -> dict[str, Any]:
-    """The options of one group that the user gave."""
+    """Returns the options of a group that were given."""
     found = given.get(name)
     values = {} if found is None else found.as_dict()
     return {
@@ -19,9 +19,12 @@ def group(given: Any, name: str) -> dict[str, Any]:
     }
 
 
-def data_config(kept: DataConfig, given: Any, options: DataConfig) -> DataConfig:
-    """The run's own data with the given changes, or another source with its own defaults."""
+def data_config(trained_on: DataConfig, given: Any, options: DataConfig) -> DataConfig:
+    """Returns the data that a run was trained on with the options that were given in their place.
+
+    Another source has the defaults of :class:`DataConfig`, not the options of the run.
+    """
     changes = group(given, "data")
     if "source" in changes:
         return options
-    return replace(kept, **{name: getattr(options, name) for name in changes})
+    return replace(trained_on, **{name: getattr(options, name) for name in changes})

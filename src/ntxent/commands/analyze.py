@@ -1,4 +1,4 @@
-"""Measure two files of embeddings: exact loss, its limits, where the embeddings lie."""
+"""Measure two files of embeddings: their exact loss, its limits, and their geometry."""
 
 from __future__ import annotations
 
@@ -9,41 +9,49 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from ntxent.commands._figure import figure_writer
+from ntxent.commands._plots import pair_cosines, plot_writer
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ntxent.analysis import Analysis, Progress
 
-FILES = ".npy, .npz, .pt, .pth, .safetensors or .parquet; FILE:NAME for one array of several."
+FILES = (
+    ".npy, .npz, .pt, .pth, .safetensors or .parquet, as ntxent embed writes; FILE:NAME for one "
+    "array of several."
+)
 BARS = " ▁▂▃▄▅▆▇█"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("views1", type=str, help=f"First views, N x d: {FILES}")
-    parser.add_argument("views2", type=str, help="Second views; row i is the positive of row i.")
+    parser.add_argument(
+        "views2",
+        type=str,
+        help="Second views. Rows of one name are a pair where both files have names; else row i "
+        "is the positive of row i.",
+    )
     parser.add_argument(
         "-t", "--temperature", type=float, default=0.5, help="Temperature τ of the loss."
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument(
-        "--plot", type=str, help="Draw the similarities to this .html or .png file."
+        "--plot", type=str, help="Draw the cosines of the pairs to this .html or .png file."
     )
     parser.add_argument(
         "--report",
         nargs="?",
         const="report.html",
         type=str,
-        help="Write all of it as one page, report.html unless named.",
+        help="Also write an HTML page, report.html unless named.",
     )
 
 
 def run(options: Any) -> int:
-    save = None if options.plot is None else figure_writer(options.plot)
+    save = None if options.plot is None else plot_writer(options.plot, "analyze")
 
     from ntxent.analysis import analyze
-    from ntxent.commands._embedding_files import read_embeddings
+    from ntxent.analysis.files import read_pairs
     from ntxent.distributed import join
     from ntxent.simclr.train.processes import torchrun_group
 
@@ -51,25 +59,31 @@ def run(options: Any) -> int:
     with torchrun_group("cpu") as processes:
         first = processes.is_rank_zero
         ranks = join("auto", None)
-        z1, z2 = (read_embeddings(file) for file in files)
+        pairs = read_pairs(*files)
         with _progress(shown=first and not options.json) as on_progress:
+            names = [f"{file}, rows paired by name" if pairs.reordered else file for file in files]
             report = analyze(
-                z1, z2, options.temperature, names=files, ranks=ranks, on_progress=on_progress
+                pairs.z1,
+                pairs.z2,
+                options.temperature,
+                names=(names[0], names[1]),
+                ranks=ranks,
+                on_progress=on_progress,
             )
     if not first:
         return 0
+    measured = report.to_dict() | {"unpaired": list(pairs.unpaired)}
+    note = _unpaired(files, pairs.unpaired)
     if options.json:
-        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+        print(json.dumps(measured, indent=2, allow_nan=False))
     else:
-        _show(report)
+        _show(report, note)
     if save is not None:
-        from ntxent.commands._analysis_figure import similarities
-
-        save(similarities(report))
+        save(pair_cosines(measured))
     if options.report is not None:
         from ntxent.report import write_analysis
 
-        write_analysis(report.to_dict(), files, options.report)
+        write_analysis(measured, files, options.report, note=note)
         if not options.json:
             print(f"\nReport: {options.report}")
     return 0
@@ -102,7 +116,15 @@ def _progress(shown: bool) -> Iterator[Progress]:
         yield lambda stage, done: bar.update(task, description=stage, completed=done)
 
 
-def _show(report: Analysis) -> None:
+def _unpaired(files: tuple[str, str], counts: tuple[int, int]) -> str:
+    """Says of how many rows the other file has none of the same name; empty if of none."""
+    if not any(counts):
+        return ""
+    rows = " and ".join(f"{n:,} rows of {file}" for file, n in zip(files, counts, strict=True) if n)
+    return f"{rows} have no partner of the same name and are left out."
+
+
+def _show(report: Analysis, note: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -110,7 +132,8 @@ def _show(report: Analysis) -> None:
 
     judged = report.diagnosis
     console = Console(highlight=False, markup=False)
-    console.print(f"N = {judged.batch_size}, d = {judged.dim}, τ = {judged.temperature:g}", "\n")
+    console.print(f"N = {judged.batch_size}, d = {judged.dim}, τ = {judged.temperature:g}")
+    console.print(note, end="\n\n" if note else "\n", soft_wrap=True)
     position = "" if judged.position is None else f"  position {judged.position:.3f}"
     verdict = judged.verdict.replace("_", " ")
     console.print(Text.assemble((verdict, STYLES[judged.verdict]), position, "\n"))
@@ -153,7 +176,7 @@ def _loss(report: Analysis) -> Table:
 
 
 def _embeddings(report: Analysis) -> Table:
-    """What was measured, and beside it what the loss alone proves."""
+    """The measures of the embeddings, and what the loss alone proves of them."""
 
     def proven(interval: tuple[float, float]) -> str:
         return "proven {:.4f} to {:.4f}".format(*interval)
@@ -188,7 +211,7 @@ def _embeddings(report: Analysis) -> Table:
 
 
 def _histogram(report: Analysis, encoding: str) -> Table:
-    """Both distributions of cosines, two bins a character, each scaled to its own peak."""
+    """The two distributions of cosines, two bins a character, each scaled to its own peak."""
     bars = BARS if encoding.startswith("utf") else " .:-=+*#@"
 
     def draw(counts: list[int]) -> str:

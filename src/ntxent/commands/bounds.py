@@ -12,7 +12,7 @@ import numpy as np
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS
-from ntxent.commands._figure import figure_writer
+from ntxent.commands._plots import limit_curves, plot_writer, possible_losses
 from ntxent.commands._text import table, write
 from ntxent.diagnosis.result import plain
 
@@ -63,7 +63,7 @@ def run(options: Any) -> int:
         raise ValueError(
             f"{len(sizes)} x {len(temperatures)} values: expected a grid of at most {GRID}"
         )
-    save = None if options.plot is None else figure_writer(options.plot)
+    save = None if options.plot is None else plot_writer(options.plot, "bounds")
     cells = [_limits(options, size, t) for size in sizes for t in temperatures]
     single = len(cells) == 1
     report = {"variant": options.variant, "queue": options.queue, "dim": options.dim}
@@ -71,12 +71,11 @@ def run(options: Any) -> int:
     theorems = _theorems(options, sizes[0], temperatures[0], cells[0]) if single else []
     report |= cells[0] | {"theorems": theorems} if single else {"grid": cells}
     if save is not None:
-        from ntxent.commands import _bounds_figures as figures
-
         if single and options.variant == "nt_xent":
-            save(figures.possible_losses(options, sizes[0], temperatures[0]))
+            given = options.dim, options.loss, options.similarity
+            save(possible_losses(sizes[0], temperatures[0], *given))
         else:
-            save(figures.limit_curves(cells))
+            save(limit_curves(cells))
     if options.json:
         print(json.dumps(plain(report), indent=2, allow_nan=False))
     elif single:
@@ -112,7 +111,7 @@ def _numbers(
 
 
 def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
-    """One cell: limits in the units of the variant, and what can be said of the loss."""
+    """The limits at one N and τ, in the units of the variant, and the position of a loss."""
     limits = bounds.limits(options.variant, size, temperature, _queue(options), options.dim)
     cell: dict[str, Any] = {"batch_size": size, "temperature": temperature}
     cell |= limits._asdict()
@@ -128,7 +127,7 @@ def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
 
 
 def _queue(options: Any) -> int | None:
-    """Theorem 13 may be asked for beside any variant; only moco's own limits depend on it."""
+    """The queue, for a variant that has one: Theorem 13 takes it beside any variant."""
     row = VARIANTS.get(options.variant)
     queued = row is not None and row.queued
     queue: int | None = options.queue

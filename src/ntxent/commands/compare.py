@@ -1,4 +1,4 @@
-"""Table runs by their evaluation, and by the position of their loss."""
+"""Compare runs by their evaluation and by the position of their loss."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def run(options: Any) -> int:
     for path in unfinished:
         console.print(f"{path} has not finished", soft_wrap=True)
     console.print(
-        "Losses of different N, τ or augmentation cannot be compared. The position, 0 floor and "
-        "1 chance, says how much of its room a run has used; which encoder is better, a probe.",
+        "Losses of different N, τ or augmentation cannot be compared. The position is 0 at the "
+        "floor and 1 at chance; it does not rank encoders, the accuracy of a probe does.",
         soft_wrap=True,
     )
     return 0

@@ -1,4 +1,4 @@
-"""Look at images before training: counts, sizes, classes, unusable files, augmented views."""
+"""Inspect images before training: counts, sizes, classes, unusable files, augmented views."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(options: Any) -> int:
 
 
 def _largest_size(options: Any) -> int:
-    """That of ``ntxent train`` on this machine, for the same options."""
+    """Returns the largest default size of ``ntxent train`` on this machine for these options."""
     from ntxent.simclr.train.defaults import largest_size
     from ntxent.simclr.train.trainer import resolve_accelerator
 

@@ -1,9 +1,7 @@
-"""Write what a run's encoder makes of any images to one file of embeddings."""
+"""Write the embeddings that a run's encoder gives any images to one file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,11 +28,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Any, given: Any) -> int:
+    from ntxent.analysis.files import check_output, write_embeddings
+
     path = Path(options.output)
-    if path.suffix not in WRITERS:
-        raise ValueError(f"output: received {path.name!r}, expected a name in .npz or .parquet")
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ValueError("output: .parquet needs pyarrow; pip install pyarrow, or write .npz")
+    check_output(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"output: no folder {path.parent}; make it first")
     if path.exists() and not options.overwrite:
@@ -42,7 +39,6 @@ def run(options: Any, given: Any) -> int:
 
     from torch import nn
 
-    from ntxent.files import atomic
     from ntxent.simclr.data import open_source
     from ntxent.simclr.evaluation.features import extract_features
     from ntxent.simclr.run.trained import TrainedRun
@@ -65,32 +61,7 @@ def run(options: Any, given: Any) -> int:
             columns["labels"].extend(unlabelled if images.labels is None else images.labels)
             columns["files"].extend(names or [""] * len(images))
             columns["parts"].extend([part] * len(images))
-    with atomic(path) as partial:
-        WRITERS[path.suffix](partial, columns, list(source.classes))
+    write_embeddings(path, columns, list(source.classes))
     count, dim = len(columns["labels"]), len(columns["embeddings"][0])
     print(f"{count} embeddings of {dim} coordinates in {path}")
     return 0
-
-
-def _npz(path: Path, columns: dict[str, list[Any]], classes: list[str]) -> None:
-    import numpy as np
-
-    arrays = {name: np.array(values) for name, values in columns.items()}
-    with path.open("wb") as file:
-        np.savez(file, **arrays, classes=np.array(classes, dtype=str))  # type: ignore[arg-type]
-
-
-def _parquet(path: Path, columns: dict[str, list[Any]], classes: list[str]) -> None:
-    import pyarrow as arrow
-    from pyarrow import parquet
-
-    vectors = arrow.array(columns["embeddings"], arrow.list_(arrow.float32()))
-    rest = {name: values for name, values in columns.items() if name != "embeddings"}
-    names = [classes[label] if classes and label >= 0 else "" for label in columns["labels"]]
-    parquet.write_table(arrow.table({"embeddings": vectors, **rest, "classes": names}), path)
-
-
-WRITERS: dict[str, Callable[[Path, dict[str, list[Any]], list[str]], None]] = {
-    ".npz": _npz,
-    ".parquet": _parquet,
-}

@@ -99,17 +99,19 @@ def _show(result: dict[str, Any], console: Console) -> None:
 
 
 def _confusion(result: dict[str, Any], console: Console) -> None:
-    """The matrix where it fits a terminal, else the commonest confusions."""
+    """Prints the confusion matrix if it fits a terminal, else the commonest confusions."""
     from rich.table import Table
 
     matrix, classes = result["confusion"]["linear_all"], result["classes"]
     if len(classes) <= LARGEST_MATRIX:
-        title = "Held-out images by class (rows) and by the answer of linear, all (columns)"
+        title = "Held-out images by class (rows) and by the answer of linear, all labels (columns)"
         table = Table("", *classes, title=title, title_justify="left")
         for name, row in zip(classes, matrix, strict=True):
             table.add_row(name, *(str(count) if count else "·" for count in row))
     else:
-        table = Table("class", "answer", "images", title="Commonest confusions of linear, all")
+        table = Table(
+            "class", "answer", "images", title="Commonest confusions of linear, all labels"
+        )
         pairs = [
             (count, classes[i], classes[j])
             for i, row in enumerate(matrix)

@@ -1,4 +1,4 @@
-"""Write the page in which a loss, N and τ can be tried: one file, offline."""
+"""Write an HTML page that shows the limits and the diagnosis of any loss, N and τ."""
 
 from __future__ import annotations
 

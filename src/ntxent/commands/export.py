@@ -1,4 +1,4 @@
-"""Write a run's encoder for others to read: its weights, or all of it as ONNX."""
+"""Write the encoder of a run: its weights as safetensors, or all of it as ONNX."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Write one HTML file that explains a run, or several beside each other."""
+"""Write one HTML file that explains a run, or compares several."""
 
 from __future__ import annotations
 

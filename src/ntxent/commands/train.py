@@ -1,4 +1,4 @@
-"""Train SimCLR on images, evaluate the encoder, keep all of it in a run folder."""
+"""Train SimCLR on images, evaluate the encoder, and write both to a run folder."""
 
 from argparse import SUPPRESS, Action
 from pathlib import Path
@@ -39,7 +39,7 @@ def run(options: Any, given: Any) -> int:
         options.pop(name, None)
     config = TrainConfig(**options.as_dict())
     if config.resume not in (None, "auto"):
-        config = _continued(config.resume, given)
+        config = _resumed_config(config.resume, given)
 
     from rich.console import Console
 
@@ -53,8 +53,8 @@ def run(options: Any, given: Any) -> int:
     return 0
 
 
-def _continued(path: str, given: Any) -> TrainConfig:
-    """The configuration of the run, with what else was given, to be compared with it."""
+def _resumed_config(path: str, given: Any) -> TrainConfig:
+    """Returns the configuration of the run with the options that were given in place of its own."""
     from ntxent.simclr.run.config_file import read_config
     from ntxent.simclr.run.folder import RunFolder
 

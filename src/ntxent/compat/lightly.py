@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ntxent.checks import check_embeddings, checked_scale
 from ntxent.functional import info_nce_loss, nt_xent_loss
+from ntxent.losses.checks import check_embeddings, checked_scale
 from ntxent.unit_rows import normalized
 
 __all__ = ["NTXentLoss"]

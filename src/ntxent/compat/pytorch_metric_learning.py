@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ntxent.checks import check_embeddings, check_labels, check_together, checked_scale
+from ntxent.losses.checks import check_embeddings, check_labels, check_together, checked_scale
 from ntxent.primitive import contrast
 from ntxent.unit_rows import normalized
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ntxent.checks import check_choice, checked_scale
 from ntxent.functional import nt_xent_loss, sup_con_loss
+from ntxent.losses.checks import check_choice, checked_scale
 
 __all__ = ["SupConLoss"]
 

@@ -1,4 +1,4 @@
-"""Triton kernels for NVIDIA GPUs; docs name their design and its arithmetic (cuda.md).
+"""Triton kernels for NVIDIA GPUs; docs/library/cuda.md has their design and its arithmetic.
 
 ``cuda`` uses no atomics: the same input gives the same bits. ``cuda_atomic`` computes each tile of
 the backward pass once and adds atomically, a fifth less arithmetic, and its sums come in an order

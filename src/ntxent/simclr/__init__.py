@@ -1,7 +1,7 @@
-"""SimCLR on any images: data, views, encoder, training, and how good the encoder became.
+"""SimCLR on any images: data, views, encoder, training, evaluation.
 
-``ntxent.simclr.training.train(TrainConfig())`` does what ``ntxent train`` does. Only the choices
-are loaded here: PyTorch and Lightning load when a run starts.
+``ntxent.simclr.training.train(TrainConfig())`` does what ``ntxent train`` does. Importing this
+package loads the options only, neither PyTorch nor Lightning.
 """
 
 from ntxent.simclr.config import (

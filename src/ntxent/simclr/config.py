@@ -15,13 +15,13 @@ __all__ = [
 
 
 def _require(holds: bool, name: str, received: Any, expected: str) -> None:
-    """Raise a ``ValueError`` unless the condition holds."""
+    """Raises a ``ValueError`` unless the condition holds."""
     if not holds:
         raise ValueError(f"{name}: received {received!r}, expected {expected}")
 
 
 def _require_share(name: str, received: float) -> None:
-    """Raise a ``ValueError`` unless 0 <= received < 1."""
+    """Raises a ``ValueError`` unless 0 <= received < 1."""
     _require(0 <= received < 1, name, received, "a share from 0 to below 1")
 
 
@@ -42,17 +42,17 @@ class DataConfig:
     """auto: the first level of sub-folders, or the labels that come with the images; none: ignore
     them; or an .npy file, one label an image of an .npy. They are for evaluation only."""
     held_out: float = 0.25
-    """Share of the images, stratified and the same for every seed, kept for evaluation only, where
+    """Share of the images that only evaluation sees, stratified and the same for every seed, where
     the data has no test part of its own."""
     image_size: int | None = None
-    """Side of the square, pixels, that the middle of each image of a folder is scaled to; by
-    default the median of the shorter sides, at most 96, without a GPU 64."""
+    """Side, in pixels, of the square that the middle of each image of a folder is scaled to; by
+    default the median of the shorter sides, at most 96, or 64 without a GPU."""
     max_skipped: float = 0.1
-    """Largest share of a folder's files that may be no usable images; they are listed in the run
-    folder, and more of them are an error."""
+    """Largest share of a folder's files that may be unusable; the run folder lists them, and a
+    larger share is an error."""
     memory: int = 1024
-    """Megabytes that the images may take to be decoded once and kept on the device; larger ones
-    are read by workers in every epoch."""
+    """Images of at most so many megabytes in all are decoded once and stay on the device; workers
+    read larger ones in every epoch."""
     workers: int = 2
     """Processes that read images from files."""
 
@@ -172,7 +172,7 @@ class OptimizerConfig:
     trust: float = 1e-3
     """LARS: length of a layer's step, as a share of the length of its weights."""
     clip_norm: float | None = None
-    """Largest norm of the gradient of all weights; longer ones are shortened to it."""
+    """Largest norm of the gradient of all weights; a longer one is scaled down to it."""
     warmup: float = 0.1
     """Share of the steps in which the learning rate rises."""
 
@@ -233,14 +233,14 @@ class TrainConfig:
     resume: str | None = None
     """Run folder to continue; auto continues --folder/--name if it is there, else starts it."""
     checkpoint_seconds: float = 10.0
-    """Shortest time between checkpoints, seconds; 0 is every step; the last step is always kept."""
+    """Shortest time between checkpoints, in seconds; 0: after every step. The last step has one."""
     seed: int = 0
     """Seed of the weights, the order of the data and the augmentation."""
     epochs: int = 60
-    """Passes over the training images; fewer without a GPU, if left open (docs/images.md)."""
+    """Passes over the training images; fewer without a GPU (docs/training/images.md)."""
     batch_size: int = 256
     """Positive pairs in a batch, N; an incomplete last batch is left out, as limits depend on N.
-    Smaller without a GPU or with few images, if left open."""
+    Smaller without a GPU or with few images, if not given."""
     temperature: float = 0.5
     """Temperature of the loss."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -1,4 +1,4 @@
-"""Published settings by name; every value carries its source."""
+"""Published settings by name, each value with its source."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ CODE = "github.com/google-research/simclr"
 
 
 class Value(NamedTuple):
-    """What an option is set to, and where that is published."""
+    """The value of an option, and where it is published."""
 
     value: Any
     source: str
@@ -25,7 +25,7 @@ class Preset:
     values: dict[str, Value]
 
     def nested(self) -> dict[str, Any]:
-        """The values as a configuration file has them.
+        """Returns the values as nested mappings, as a configuration file has them.
 
         >>> PRESETS["simclr-cifar10"].nested()["data"]
         {'source': 'cifar10'}

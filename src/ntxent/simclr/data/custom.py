@@ -22,7 +22,7 @@ __all__ = ["DatasetImages", "open_custom"]
 
 
 def open_custom(config: DataConfig) -> Source:
-    """Returns the images of what ``config.source`` names, called with ``config.arguments``.
+    """Calls what ``config.source`` names with ``config.arguments``, and returns its images.
 
     Of a LightningDataModule only the datasets are used: that of its training loader, and that of
     its test loader, or else its validation loader, as the held-out part. Its loaders would not

@@ -110,7 +110,7 @@ class ImageData(LightningDataModule):
 
     @property
     def skipped(self) -> list[Skipped]:
-        """Files that are no usable images, among those that were opened so far."""
+        """Files that are not usable images, among those that were read so far."""
         lazy = (part for part in (self.train, self.test) if isinstance(part, FileImages))
         return self.source.skipped + [entry for part in lazy for entry in part.skipped()]
 

@@ -73,8 +73,8 @@ def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE
     latter are the held-out ones, and the classes are the sub-folders of these two.
 
     Raises:
-        ValueError: no file is a usable image, or more files are not than ``config.max_skipped``
-            allows.
+        ValueError: no file is a usable image, or the share of those that are not exceeds
+            ``config.max_skipped``.
     """
     held_out = [root / name for name in HELD_OUT_FOLDERS if (root / name).is_dir()]
     if not (root / "train").is_dir() or not held_out:
@@ -161,7 +161,7 @@ def _require_few(root: Path, skipped: list[Skipped], total: int, share: float) -
         return
     first = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
     raise ValueError(
-        f"data.source: {len(skipped)} of {total} files in {root} are no usable images, more than "
+        f"data.source: {len(skipped)} of {total} files in {root} are not usable images, more than "
         f"data.max_skipped {share} allows; the first are {first}; `ntxent data inspect` lists all"
     )
 
@@ -234,7 +234,7 @@ class FileImages(Images):
                 return image
             self.damaged[candidate] = True
             self._require_few(self.files[candidate], image)
-        raise ValueError(f"data.source: no file in {self.root} can be decoded any more")
+        raise ValueError(f"data.source: no file in {self.root} can be decoded")
 
     def _require_few(self, file: Path, reason: str) -> None:
         if int(self.damaged.sum()) > self.allowed:

@@ -1,4 +1,4 @@
-"""Collections of images: the interface, the one in memory, and what a source of images returns."""
+"""Images as a dataset: the interface, images in memory, and what a source of images returns."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class MemoryImages(Images):
 
 
 class Skipped(NamedTuple):
-    """A file that is no usable image, and the reason."""
+    """A file that is not a usable image, and the reason."""
 
     file: str
     reason: str

@@ -1,1 +1,1 @@
-"""How good the features of an encoder are: probes, fine-tuning, and measures without labels."""
+"""Measures of an encoder: probes on its features, fine-tuning, and measures without labels."""

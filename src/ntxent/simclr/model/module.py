@@ -23,13 +23,8 @@ from ntxent.simclr.model.views import TwoViews
 __all__ = ["COLUMNS", "SimCLR"]
 
 COLUMNS = (
-    "loss",
-    "floor",
-    "chance",
-    "position",
-    "positive_similarity",
-    "negative_similarity",
-    "lr",
+    *("loss", "floor", "chance", "position"),
+    *("positive_similarity", "negative_similarity", "lr"),
 )
 
 

@@ -13,7 +13,7 @@ from ntxent.simclr.run.folder import RunFolder
 
 __all__ = ["BOOKKEEPING", "parse_config", "read_config", "require_same", "write_config"]
 
-# Options that say where a run is kept and how it is watched; its result does not depend on them.
+# Options of the place and the logs of a run; its result does not depend on them.
 BOOKKEEPING = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
 
 

@@ -3,8 +3,19 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["RunFolder"]
+
+
+class _Entry:
+    """The path of an entry of the run folder, as an attribute."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunFolder", owner: Any = None) -> Path:
+        return run.path / self.name
 
 
 @dataclass(frozen=True)
@@ -13,54 +24,18 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def data(self) -> Path:
-        return self.path / "data.json"
-
-    @property
-    def skipped(self) -> Path:
-        return self.path / "skipped.csv"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.ckpt"
-
-    @property
-    def encoder(self) -> Path:
-        return self.path / "encoder.safetensors"
-
-    @property
-    def onnx(self) -> Path:
-        return self.path / "encoder.onnx"
-
-    @property
-    def summary(self) -> Path:
-        return self.path / "summary.json"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def recording(self) -> Path:
-        """The files of :mod:`ntxent.simclr.train.recorder`, which the report reads."""
-        return self.path / "report"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
+    config = _Entry("config.yaml")
+    data = _Entry("data.json")
+    skipped = _Entry("skipped.csv")
+    metrics = _Entry("metrics.csv")
+    checkpoint = _Entry("checkpoint.ckpt")
+    encoder = _Entry("encoder.safetensors")
+    onnx = _Entry("encoder.onnx")
+    summary = _Entry("summary.json")
+    evaluation = _Entry("evaluation.json")
+    report = _Entry("report.html")
+    tensorboard = _Entry("tensorboard")  # a folder
+    recording = _Entry("report")  # a folder: the files of ntxent.simclr.train.recorder
 
     @classmethod
     def create(cls, folder: str | Path, name: str, overwrite: bool = False) -> "RunFolder":

@@ -1,4 +1,4 @@
-"""Checkpoints, from which a run continues to the same bits, and its end on a signal."""
+"""Checkpoints, from which a run continues bit for bit."""
 
 import io
 from pathlib import Path

@@ -93,7 +93,7 @@ def with_defaults_of(
 ) -> TrainConfig:
     """Returns the configuration with the values that unset options had in an earlier one.
 
-    A run that is continued on another machine so keeps the defaults that it was started with.
+    So a run that is continued on another machine has the defaults that it was started with.
     """
     values = flatten(asdict(earlier))
     return with_options(config, {name: values[name] for name in DEVICE_DEPENDENT if name in unset})

@@ -29,14 +29,8 @@ SHORTEST_FORECAST, LONG_FORECAST = 60.0, 600.0
 
 def health_line(metrics: Mapping[str, Any]) -> str:
     """Returns the loss beside its limits, in 80 columns."""
-    shown = {
-        "loss": "loss",
-        "floor": "floor",
-        "chance": "chance",
-        "position": "position",
-        "positive similarity": "positive_similarity",
-    }
-    return "  ".join(f"{label} {float(metrics[key]):.3f}" for label, key in shown.items())
+    names = ("loss", "floor", "chance", "position", "positive_similarity")
+    return "  ".join(f"{name.replace('_', ' ')} {float(metrics[name]):.3f}" for name in names)
 
 
 class _BarOverHealth(Progress):

@@ -22,7 +22,7 @@ def locate_run(
 ) -> tuple[TrainConfig, RunFolder, Collection[str]]:
     """Returns the configuration with its name, its run folder, and the options still unset.
 
-    It writes nothing. A run that is continued keeps the defaults that it was started with.
+    It writes nothing. A run that is continued has the defaults that it was started with.
 
     Raises:
         FileNotFoundError: the run to resume does not exist.

@@ -1,0 +1,1 @@
+"""A step beside other work on the same cores: ``python -m benchmarks.load``."""
