@@ -345,11 +345,17 @@ def test_two_columns_as_likely_are_asked_for_and_nothing_is_proved(tmp_path):
 
 def test_a_column_that_the_theorems_exclude_gives_way_to_one_that_they_allow(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text(lines("step,loss,total", "0,400,5", *(f"{k},400,4.5" for k in range(1, 9))))
-    path.write_text(path.read_text().replace("total", "loss_total"))
+    path.write_text(lines("step,loss,loss_x,val_loss", *(f"{k},400,4.5,4" for k in range(9))))
     judged = judge_log(path, {"batch_size": 64, "temperature": 0.1})
-    assert judged.log.column == "loss_total"
+    assert judged.log.column == "loss_x"
     assert any("'loss' cannot be" in note for note in judged.log.notes)
+
+
+def test_a_column_that_is_surely_the_loss_gives_way_to_no_other_loss(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(lines("step,nce_loss,val_loss,class_loss", *(f"{k},400,4,4" for k in range(9))))
+    judged = judge_log(path, {"batch_size": 64, "temperature": 0.1})
+    assert (judged.log.column, judged.trajectory.end.verdict) == ("nce_loss", "impossible")
 
 
 # --- where bytes come from ------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def _curve(run: Any) -> str:
     bottom, top = min(*known.values(), losses.min()), max(*known.values(), losses.max())
 
     def height(value: float) -> float:
-        return round(HEIGHT * (top - value) / (top - bottom or 1) + 10, 1)
+        return round(float(HEIGHT * (top - value) / (top - bottom or 1)) + 10, 1)
 
     across = WIDTH / max(1, len(losses) - 1)
     points = " ".join(f"{k * across:.1f},{height(x)}" for k, x in enumerate(losses))
@@ -88,7 +88,7 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> Any:
         ModuleNotFoundError: pandas is not installed.
     """
     try:
-        from pandas import DataFrame
+        from pandas import DataFrame  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "to_frame needs pandas, which is not installed; pip install pandas, or use to_dict()"

@@ -70,7 +70,7 @@ def diagnose(
     counts = {"batch_size": batch_size, "temperature": temperature, "queue": queue, "dim": dim}
     for name, value in counts.items():
         _one(name, value)
-    more = {"views": views, "negatives": negatives, "normalized": normalized}
+    more: dict[str, Any] = {"views": views, "negatives": negatives, "normalized": normalized}
     # It refuses what has none.
     bounds.limits(variant, batch_size, temperature, queue, dim, **more)
     convention = Convention(int(batch_size), float(temperature), variant, queue, dim, **more)

@@ -71,7 +71,7 @@ def open_log(path: Path) -> io.BufferedReader:
     if path == STDIN:
         stdin: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]
         return stdin
-    raw = path.open("rb", buffering=HEAD)
+    raw: io.BufferedReader = path.open("rb")
     magic = raw.read(6)
     raw.seek(0)
     start = next((s for head, s in COMPRESSED.items() if magic.startswith(head)), None)

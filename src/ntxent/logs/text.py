@@ -44,7 +44,7 @@ def text_rows(path: Path, columns: Columns) -> Rows:
                 yield from _document_rows(_document(text, path), columns)
                 return
             except json.JSONDecodeError:  # lines, the first of which is broken or no JSON
-                numbered = lines(io.BufferedReader(io.BytesIO(text)), columns)  # type: ignore[type-var,arg-type]
+                numbered = lines(io.BufferedReader(io.BytesIO(text)), columns)
         else:
             numbered = lines(stream, columns)
         first = list(islice(numbered, HEAD))
