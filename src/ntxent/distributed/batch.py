@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Literal
 
@@ -36,7 +37,18 @@ class Batch:
     optional: bool = False
     """Whether any rank wants the steps that are optional."""
 
+    _autocast: ExitStack | None = None
+
     def __enter__(self) -> Self:
+        """Leave autocast, which has no common dtype of bfloat16 rows under float16 autocast, and
+        no part in a loss; a compiled graph keeps it.
+        """
+        if not torch.compiler.is_compiling():
+            on = [device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)]
+            if on:
+                self._autocast = ExitStack()
+                for device in on:
+                    self._autocast.enter_context(torch.autocast(device, enabled=False))
         return self
 
     def __exit__(
@@ -45,6 +57,9 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._autocast is not None:
+            self._autocast.close()
+            self._autocast = None
         if isinstance(error, RuntimeError) and "vmap" in str(error):
             raise RuntimeError(primitive.NO_VMAP) from error
 
