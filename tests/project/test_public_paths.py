@@ -6,15 +6,15 @@ import pytest
 
 PATHS = {
     "ntxent": "HealthMonitor InfoNCELoss MoCoLoss NTXentCallback NTXentLoss SupConLoss "
-    "__version__ bounds diagnose diagnosis engines functional gradcache info_nce_loss losses measures "
-    "nt_xent_loss reference sup_con_loss",
+    "__version__ bounds diagnose diagnosis engines functional gradcache info_nce_loss losses "
+    "measures nt_xent_loss reference sup_con_loss",
     "ntxent.functional": "ContrastiveStats LossOptions info_nce_loss nt_xent_loss sup_con_loss",
     "ntxent.losses": "InfoNCELoss MoCoLoss NTXentLoss SupConLoss",
     "ntxent.bounds": "SIMILARITY_SLACK THEOREMS VARIANTS Interval Limits Theorem Variant "
     "candidate_similarity_interval ceiling chance floor gradient_bound info_nce_interval limits "
     "log_kernel_mean log_sum_exp_bound measured_floor moco_interval position random_loss "
-    "similarity_gap similarity_gradient_bound similarity_interval similarity_limit sup_con_interval "
-    "uniformity_floor upper_bound",
+    "similarity_gap similarity_gradient_bound similarity_interval similarity_limit "
+    "sup_con_interval uniformity_floor upper_bound",
     "ntxent.diagnosis": "Alternative Diagnosis Verdict diagnose tolerance",
     "ntxent.trajectory": "Series Stretch Trajectory judge",
     "ntxent.logs": "Log Settings find_settings read_log",

@@ -54,7 +54,7 @@ class GlobalBatch(Batch):
 
     def __enter__(self) -> Self:
         self._sent = self._agreed = False
-        return self
+        return super().__enter__()
 
     @outside_graphs
     def __exit__(
@@ -63,6 +63,7 @@ class GlobalBatch(Batch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        super().__exit__(kind, error, trace)
         # The others wait for this rank's next message, and would until a timeout.
         of_all: Exception | None = None
         if isinstance(error, Exception) and not self._sent:
