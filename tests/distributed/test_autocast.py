@@ -106,8 +106,12 @@ def test_autocast_on_one_rank_only_changes_nothing(worlds, mode):
     assert not fault("NTXentLoss", worlds(2)(with_autocast_on_the_first_rank, mode))
 
 
+# The others stack or join their rows before the call, which autocast itself refuses.
+SEPARATE = ["nt_xent", "nt_xent 3 views", "sup_con", "info_nce", "info_nce negatives", "MoCoLoss"]
+
+
 @pytest.mark.parametrize("autocast", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", SEPARATE)
 def test_rows_in_one_half_precision_under_autocast_to_the_other(name, autocast):
     other = torch.bfloat16 if autocast == torch.float16 else torch.float16
     member, blocks, labels = whole_batch(name, other)
