@@ -34,17 +34,18 @@ __all__ = ["main"]
 
 COMMANDS = (
     *("train", "evaluate", "embed", "compare", "export", "data", "presets"),
-    *("report", "explore", "diagnose", "analyze", "bounds", "engines"),
+    *("report", "explore", "diagnose", "watch", "analyze", "bounds", "engines"),
 )
 # These answer on the plain install, without PyTorch and at once.
-CORE = ("diagnose", "bounds")
+CORE = ("diagnose", "watch", "bounds")
 DESCRIPTION = "The NT-Xent loss, exact, with proven limits that say what its value means."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status.
 
-    0; 1 where a training diverged; 2 for a mistake; 130 for Ctrl-C; 143 for SIGTERM.
+    0; 1 where a training diverged; 2 for a mistake; 3 for what --fail-on names; 130 for Ctrl-C;
+    143 for SIGTERM.
     """
     _wait_passively()
     for stream in (sys.stdout, sys.stderr):

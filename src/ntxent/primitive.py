@@ -38,6 +38,7 @@ def run_forward(
     row_dtype: torch.dtype | None,
     x_norm: Tensor | None = None,
     y_norm: Tensor | None = None,
+    saves: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:class:`Sums` of a block, from the engine: whatever calls an engine calls it through here and
     :func:`run_backward`, with rows divided by their norms, rounded, and outside autocast.
@@ -46,7 +47,8 @@ def run_forward(
         x, y = _rows(x, x_norm, row_dtype), None if y is None else _rows(y, y_norm, row_dtype)
         block = Block(x, y, scale, x_ids, y_ids, target, both_ways, unit)
         if x.shape[0] and (y is None or y.shape[0]):
-            return engines.select(engine, x.device.type).forward(block)
+            nll, logit, saved = engines.select(engine, x.device.type).forward(block)
+            return Sums(nll, logit, saved if saves else nll.new_empty(0))
         anchors = _anchors(x, y, both_ways)  # a rank may be left without rows
         nll = x.new_full((anchors,), -torch.inf, dtype=engines.accumulation_dtype(x.dtype))
         return Sums(nll, torch.zeros_like(nll), nll.new_empty(0))
@@ -122,10 +124,9 @@ _contrast_backward = torch.library.custom_op(
 @_contrast.register_fake
 def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     x, y = inputs[:2]
-    both_ways, _, engine = inputs[6:9]
-    nll = x.new_empty(_anchors(x, y, both_ways), dtype=engines.accumulation_dtype(x.dtype))
-    saved = engines.select(engine, x.device.type).saved_shape(x, y)
-    return nll, torch.empty_like(nll), nll.new_empty(saved)
+    anchors = _anchors(x, y, both_ways=inputs[6])
+    nll = x.new_empty(anchors, dtype=engines.accumulation_dtype(x.dtype))
+    return nll, torch.empty_like(nll), nll.new_empty(0)
 
 
 @_contrast_backward.register_fake
@@ -139,7 +140,7 @@ def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.both_ways, ctx.unit, ctx.engine, ctx.row_dtype, x_norm, y_norm = inputs
+    *tensors, ctx.both_ways, ctx.unit, ctx.engine, ctx.row_dtype, x_norm, y_norm, _ = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)  # zeros for what is saved would be a tile
     ctx.save_for_backward(*tensors, *output, x_norm, y_norm)
@@ -235,9 +236,11 @@ def contrast(
     Returns:
         ``nll`` and ``logit``, one an anchor, in nats; differentiable in x, y and scale.
     """
-    run = _contrast if _traced(x) else _EagerContrast.apply
+    # How much an engine saves depends on the size of the block, which would tie a graph to it.
+    traced = _traced(x)
+    run = _contrast if traced else _EagerContrast.apply
     block = x, y, scale, x_ids, y_ids, target, both_ways, unit
-    nll, logit, _ = run(*block, engine, row_dtype, x_norm, y_norm)
+    nll, logit, _ = run(*block, engine, row_dtype, x_norm, y_norm, not traced)
     return nll, logit
 
 

@@ -33,12 +33,13 @@ def lines(text):
 
 
 @pytest.mark.parametrize(("line", "output"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
-def test_the_documented_outputs_are_what_it_prints(command, line, output):
+def test_the_documented_outputs_are_what_it_prints(command, line, output, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1] / "diagnosis" / "logs")
     assert lines(command(line)) == lines(output)
 
 
 def test_there_are_documented_outputs():
-    assert len(EXAMPLES) >= 5
+    assert len(EXAMPLES) >= 15
 
 
 def test_json_is_one_object_with_the_promised_keys(command):
@@ -113,3 +114,73 @@ def test_one_loss_needs_neither_torch_nor_tensorboard():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "set()"
+
+
+# --- scripts and schedulers -----------------------------------------------------------------------
+
+
+def status(line):
+    from ntxent.cli import main
+
+    return main(shlex.split(line))
+
+
+@pytest.mark.parametrize(
+    ("losses", "fail_on", "expected"),
+    [
+        ([6.93] * 50, "at_chance,collapsed", 3),
+        ([6.93] * 50, "collapsed", 0),
+        ([5.5 + 0.02 * k for k in range(50)], "rising", 3),
+        ([6.9 - 0.02 * k for k in range(50)], "rising,flat,diverged,nan,impossible", 0),
+        ([6.9 - 0.02 * k for k in range(50)] + [float("nan")], "nan", 3),
+        ([6.9] * 50, "at_chence", 2),
+    ],
+)
+def test_an_exit_status_tells_a_script_what_was_found(losses, fail_on, expected, tmp_path, capsys):
+    path = csv_log(tmp_path / "a.csv", losses)
+    assert status(f"diagnose {path} -n 512 -t 0.5 --fail-on {fail_on}") == expected
+    err = capsys.readouterr().err
+    assert ("expected some of impossible" in err) == (expected == 2)
+
+
+def test_watch_says_anew_when_the_log_has_grown_and_ends_on_failure(tmp_path, monkeypatch, capsys):
+    from ntxent.commands import watch
+
+    path = tmp_path / "train.log"
+    grown = iter([[6.9 - 0.02 * k for k in range(40)], None, [6.0] * 40 + [float("nan")] * 3])
+
+    def grow(seconds):
+        assert seconds == 2
+        losses = next(grown)
+        if losses is not None:
+            path.write_text("".join(f"step {k} loss {x}\n" for k, x in enumerate(losses)))
+
+    monkeypatch.setattr(watch.time, "sleep", grow)
+    assert status(f"watch {path} -n 512 -t 0.5 --every 2 --fail-on nan") == 3
+    out = capsys.readouterr().out
+    assert out.count("Waiting: ") == 1  # there is no file yet
+    assert out.count("values of 'loss'") == 2  # unchanged, it is not said again
+    assert "\x1b" not in out
+
+
+def test_a_reader_who_has_seen_enough_ends_it_silently():
+    command = f"{sys.executable} -m ntxent bounds -n 2:4000:4000 -t 0.5 | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line", ["diagnose --loss 5 -n 512 -t 0.5", "diagnose LOG -n 64 -t 0.1", "bounds -n 64 -t 0.5"]
+)
+def test_the_plain_install_answers_without_the_extra_and_without_torch(line, tmp_path):
+    path = csv_log(tmp_path / "a.csv", [4.0, 3.9])
+    code = (
+        "import sys\n"
+        "for name in 'yaml rich jsonargparse torch lightning plotly tensorboard'.split():\n"
+        "    sys.modules[name] = None\n"
+        "from ntxent.cli import main\n"
+        f"sys.exit(main({shlex.split(line.replace('LOG', str(path)))!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "floor" in done.stdout

@@ -223,6 +223,89 @@ def test_lines_that_scripts_print_are_read(name, tmp_path):
     assert len(pairs) == len(expected)
 
 
+# What a script prints k times, the loss of the k-th line as L; column, first and last step.
+PRINTED = {
+    "albef": (
+        "Train Epoch: [{e}]  [{i:>5}/ 500]  eta: 0:10:00  lr: 0.0001  loss_mlm: 3.1 (3.2)  "
+        "loss_ita: {L} (9.9)  loss_itm: 0.69  time: 0.5  data: 0.1  max mem: 10000",
+        ("loss_ita", 0, 1950),
+    ),
+    "vissl": (
+        "INFO 2023-05-01 10:00:00,123 log_hooks.py: 300: Rank: 0; [ep: {e}] iter: {s}; lr: 0.3; "
+        "loss: {L}; btime(ms): 300; eta: 1:00:00; peak_mem(M): 100;",
+        ("loss", 0, 1950),
+    ),
+    "fairseq": (
+        "2023-05-01 10:00:00 | INFO | train_inner | epoch {e:03}:  {i:>4} / 500 loss={L}, ppl=10, "
+        "wps=1000, num_updates={s}, lr=1e-4, gnorm=1, wall=10",
+        ("loss", 0, 1950),
+    ),
+    "megatron": (
+        "iteration {s}/5000 | consumed samples: 10 | learning rate: 1.0E-03 | global batch size: "
+        "256 | lm loss: {L} | loss scale: 65536.0 | grad norm: 1.0 |",
+        ("lm loss", 0, 1950),
+    ),
+    "loguru": (
+        "2023-05-01 10:00:00.123 | INFO     | __main__:train:55 - step {s} loss {L}",
+        ("loss", 0, 1950),
+    ),
+    "absl": ("I0501 10:00:00.123 12 train.py:55] step={s}, loss={L}", ("loss", 0, 1950)),
+    "held out beside it": (
+        "----- Epoch {k} -----\ntrain: loss={L} acc=0.1\nval: loss=9.9 acc=0.1",
+        ("loss", 0, 39),
+    ),
+    "lightning": (
+        "Epoch {k}, global step {s}: 'train_loss' reached {L} (best 1.0), saving model",
+        ("train_loss", 0, 1950),
+    ),
+    "gan-like brackets": (
+        "[Epoch {e}] [Batch {i}/500] [NTXent: {L}] [D: 0.3]",
+        ("NTXent", 0, 1950),
+    ),
+    "drawn tables": ("│ {k} │ step {s} │ loss {L} │", ("loss", 0, 1950)),
+    "megabytes of nothing": ("epoch {k} took 3.2s, saved to out/3.pt, loss: {L}.", ("loss", 0, 39)),
+    "json of mmcv": (
+        '{{"mode": "train", "epoch": {e}, "iter": {i}, "lr": 0.1, "loss": {L}}}',
+        ("loss", 0, 1950),
+    ),
+    "json with held-out rows": (
+        '{{"mode": "train", "step": {s}, "loss": {L}}}\n{{"mode": "val", "step": {s}, "loss": 9}}',
+        ("loss", 0, 1950),
+    ),
+    "no header": ("{s},{L}", ("column 2", 0, 1950)),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_forty_lines_of_a_tool_are_forty_losses(name, tmp_path):
+    form, (column, first, last) = PRINTED[name]
+    losses = [round(2.2 + 4 / (1 + k), 4) for k in range(40)]
+    rows = [
+        form.format(k=k, e=k // 10 + 1, i=k % 10 * 50, s=k * 50, L=loss)
+        for k, loss in enumerate(losses)
+    ]
+    path = tmp_path / "a.log"
+    path.write_text(lines(*rows), encoding="utf-8")
+    log = read_log(path)
+    assert log.column == column
+    assert log.loss.values.tolist() == losses
+    assert (log.loss.steps[0], log.loss.steps[-1]) == (first, last)
+
+
+def test_the_runs_of_one_export_are_asked_for(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(lines('"Step","a - train/loss","b - train/loss"', '"0","5","6"', '"1","4","5"'))
+    assert read_log(path).rivals == ("b - train/loss",)
+
+
+def test_the_mean_of_an_epoch_is_no_value_among_those_of_its_steps(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_text(lines("Step [0/2] Loss: 6", "Step [1/2] Loss: 5", "Epoch [0/9] Loss: 5.5"))
+    log = read_log(path)
+    assert log.loss.values.tolist() == [6, 5]
+    assert log.others == ("Loss (epoch)",)
+
+
 # --- which column ---------------------------------------------------------------------------------
 
 
@@ -262,11 +345,17 @@ def test_two_columns_as_likely_are_asked_for_and_nothing_is_proved(tmp_path):
 
 def test_a_column_that_the_theorems_exclude_gives_way_to_one_that_they_allow(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text(lines("step,loss,total", "0,400,5", *(f"{k},400,4.5" for k in range(1, 9))))
-    path.write_text(path.read_text().replace("total", "loss_total"))
+    path.write_text(lines("step,loss,loss_x,val_loss", *(f"{k},400,4.5,4" for k in range(9))))
     judged = judge_log(path, {"batch_size": 64, "temperature": 0.1})
-    assert judged.log.column == "loss_total"
+    assert judged.log.column == "loss_x"
     assert any("'loss' cannot be" in note for note in judged.log.notes)
+
+
+def test_a_column_that_is_surely_the_loss_gives_way_to_no_other_loss(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(lines("step,nce_loss,val_loss,class_loss", *(f"{k},400,4,4" for k in range(9))))
+    judged = judge_log(path, {"batch_size": 64, "temperature": 0.1})
+    assert (judged.log.column, judged.trajectory.end.verdict) == ("nce_loss", "impossible")
 
 
 # --- where bytes come from ------------------------------------------------------------------------

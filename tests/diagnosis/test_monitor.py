@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -298,3 +299,17 @@ def test_loggers_get_every_look_at_the_step_of_its_row(tmp_path):
         rows = list(csv.DictReader(file))
     for column in ("ntxent/position", "mine"):
         assert [int(row["step"]) for row in rows if row[column]] == [9, 19, 29, 39]
+
+
+def test_a_run_that_leaves_a_narrow_cone_is_not_called_collapsed():
+    def said(gaps):
+        monitor = HealthMonitor(N, 0.5, every_n_steps=1, patience=20)
+        for gap in gaps:
+            stats = SimpleNamespace(positive_similarity=0.97 + gap, negative_similarity=0.97)
+            monitor.update(CHANCE - 0.02, stats)
+        return " ".join(monitor.warnings)
+
+    grows = said([0.002 + 0.0002 * k for k in range(60)])
+    assert "starts so recovers" in grows
+    assert "Collapse" not in grows
+    assert "Collapse" in said([0.002] * 60)

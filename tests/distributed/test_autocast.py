@@ -95,3 +95,25 @@ def test_autocast_changes_no_loss_of_several_processes(
     by_rank = worlds(size)(every_step, mode, tiles, forward, backward)
     faults = {name: fault(name, [results[name] for results in by_rank]) for name in MEMBERS}
     assert not any(faults.values()), "\n".join(f"{k}: {v}" for k, v in faults.items() if v)
+
+
+def with_autocast_on_the_first_rank(mode):
+    return own_step("NTXentLoss", mode, dist.get_rank() == 0, dist.get_rank() == 0)
+
+
+@pytest.mark.parametrize("mode", ["gather", "ring"])
+def test_autocast_on_one_rank_only_changes_nothing(worlds, mode):
+    assert not fault("NTXentLoss", worlds(2)(with_autocast_on_the_first_rank, mode))
+
+
+@pytest.mark.parametrize("autocast", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", MEMBERS)
+def test_rows_in_one_half_precision_under_autocast_to_the_other(name, autocast):
+    other = torch.bfloat16 if autocast == torch.float16 else torch.float16
+    member, blocks, labels = whole_batch(name, other)
+    loss = member.loss()
+    expected = loss(blocks, labels, temperature=tau(TAU, torch.float32))
+    with torch.autocast("cpu", autocast):
+        torch.testing.assert_close(
+            loss(blocks, labels, temperature=tau(TAU, torch.float32)), expected
+        )

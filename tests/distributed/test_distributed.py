@@ -226,10 +226,10 @@ MUTATIONS = {
         lambda group, rows, counts: rows.split(counts)[group.rank].clone(),
     ),
     "what other ranks' anchors send back, in a ring": lambda: setattr(
-        ring._Tour, "send_home", lambda tour, tensors: Nothing(tour, tensors)
+        ring._Schedule, "send_home", lambda schedule, tensors: Nothing(schedule, tensors)
     ),
     "half of the last hop": lambda: setattr(
-        ring._Tour, "parts", lambda tour, hop: (slice(None), slice(None))
+        ring._Schedule, "parts", lambda schedule, hop: (slice(None), slice(None))
     ),
     "ids that are unique over all ranks": lambda: setattr(
         global_batch.GlobalBatch, "first", property(lambda self: 0, lambda self, value: None)
@@ -240,15 +240,15 @@ MUTATIONS = {
 class Nothing:
     """A home-coming that brings no gradient; sums of the forward pass do come home."""
 
-    def __init__(self, tour, tensors):
+    def __init__(self, schedule, tensors):
         forward = tensors[0].ndim == 1
-        rows = tour.counts[tour.group.rank]
+        rows = schedule.counts[schedule.group.rank]
         zeros = [t.new_zeros(rows, *t.shape[1:]) for t in tensors]
-        self._exchange = ring._Tour._exchange(
-            tour,
+        self._exchange = ring._Schedule._exchange(
+            schedule,
             tensors,
-            tour.visitor(tour.hops),
-            tour.visitor(-tour.hops),
+            schedule.owner(schedule.hops),
+            schedule.owner(-schedule.hops),
             rows,
         )
         self._forward, self._zeros = forward, zeros
@@ -265,8 +265,8 @@ def mutated_step(mutation, mode, counts, order):
             (global_batch._Total, "backward"),
             (global_batch._Replicated, "backward"),
             (Group, "reduce_scatter_rows"),
-            (ring._Tour, "send_home"),
-            (ring._Tour, "parts"),
+            (ring._Schedule, "send_home"),
+            (ring._Schedule, "parts"),
         )
     ]
     try:

@@ -109,8 +109,8 @@ def test_opcheck(k, both_ways, engine):
             tensor.requires_grad_()
     x_norm, y_norm = (None if t is None else t.detach().norm(dim=1, keepdim=True) for t in (x, y))
     how = engine, None
-    block = x, y, scale, x_ids, y_ids, target, both_ways
-    arguments = (*block, *how, x_norm, y_norm)
+    block = x, y, scale, x_ids, y_ids, target, both_ways, True
+    arguments = (*block, *how, x_norm, y_norm, False)
     torch.library.opcheck(torch.ops.ntxent.contrast.default, arguments)
     sums = [t.detach() for t in torch.ops.ntxent.contrast(*arguments)]
     block = [a.detach() if isinstance(a, torch.Tensor) else a for a in block]

@@ -191,6 +191,8 @@ def define(call: Call, problem: Problem, scale: float, upstream: Tensor | None =
         reduced = weighted.sum() / total if total != 0 else weighted.sum() * 0
     else:
         reduced = weighted.sum() if call.reduction == "sum" else weighted
+    if reduced.ndim and upstream is None:  # what was refused before any anchor was counted
+        upstream = torch.ones_like(reduced)
     scalar = reduced if reduced.ndim == 0 else (reduced * upstream).sum()
 
     named = {f"view {i}": leaf for i, leaf in enumerate(leaves)} | {"scale": beta}

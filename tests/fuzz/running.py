@@ -141,8 +141,8 @@ class Prepared:
         tensors = [
             place(tensor, self.call.memory) for tensor in arrange(problem.views, self.call.layout)
         ]
-        if self.call.memory == "expanded":
-            tensors = [z[:1].expand(z.shape) if z.ndim == 2 else z for z in tensors]
+        if (self.call.memory, self.call.layout) == ("expanded", "views"):
+            tensors = [z[:1].expand(z.shape) for z in tensors]
         trained = len(tensors) - (self.call.frozen if self.call.layout == "views" else 0)
         return [z.requires_grad_() if i < trained else z for i, z in enumerate(tensors)]
 
@@ -161,7 +161,7 @@ class Prepared:
             arguments["layout"] = call.layout
         if weights is not None:
             arguments["weights"] = weights
-        return FUNCTIONS[call.loss](*inputs, **arguments, **self.options, **named)
+        return FUNCTIONS[call.loss](*inputs, **{**self.options, **arguments, **named})
 
 
 def _scale(name: str, value: float) -> float:
@@ -483,7 +483,9 @@ def _state(run: Prepared) -> dict[str, Tensor]:
 
 
 def same_tensor(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+    if a.dtype != b.dtype or a.device != b.device or a.shape != b.shape:
+        return False
+    return torch.allclose(a.double(), b.double(), rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def _queue_faults(run: Prepared, problem: Problem) -> list[Fault]:

@@ -25,7 +25,7 @@ def free_port() -> int:
 def _serve(pipe: Any, rank: int, size: int, port: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=20))
+    dist.init_process_group("gloo", rank=rank, world_size=size, timeout=timedelta(seconds=60))
     while (job := pipe.recv()) is not None:
         function, arguments = job
         try:

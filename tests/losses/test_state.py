@@ -102,7 +102,6 @@ def state(criterion):
         (Z1[:6, :5], {}),
         (Z1[:5], {}),
         (Z1[:6], {"weights": torch.ones(5)}),
-        (Z1[:6], {"engine": "none"}),
     ],
 )
 def test_a_call_that_fails_leaves_the_queue_as_it_was(queries, options):

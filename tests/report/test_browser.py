@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ntxent import bounds
+from ntxent.cli import main
 from ntxent.diagnosis import diagnose
 from ntxent.report import write_explorer, write_report
 from ntxent.trajectory import Series, judge
@@ -51,6 +52,7 @@ def visit(browser):
         page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
         page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else 0)
         page.goto(Path(path).resolve().as_uri())
+        page.evaluate("Page.ready")
         return page
 
     yield visit
@@ -75,6 +77,8 @@ def pages(tmp_path_factory):
     write_report([running], written["empty"])
     written["explorer"] = folder / "explorer.html"
     write_explorer(written["explorer"])
+    written["plot"] = folder / "plot.html"
+    assert main(["bounds", "-n", "64", "-t", "0.1", "--plot", str(written["plot"])]) == 0
     return written
 
 
@@ -87,6 +91,7 @@ def opened(browser, pages):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else 0)
     page.goto(pages["explorer"].as_uri())
+    page.evaluate("Page.ready")
     yield page
     page.close()
     assert wrong == []
@@ -111,7 +116,7 @@ def settle(page):
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-KINDS = ("run", "runs", "same", "empty", "explorer")
+KINDS = ("run", "runs", "same", "empty", "explorer", "plot")
 
 
 @pytest.mark.parametrize(
@@ -563,3 +568,33 @@ def test_the_constants_are_the_librarys_own(page):
     data = json.loads(page.locator("#page-data").text_content())["diagnosis"]
     assert data["at_floor"] == verdict.AT_FLOOR
     assert math.isclose(data["bfloat16"], verdict.BFLOAT16)
+
+
+def test_a_browser_that_cannot_unpack_the_figures_says_so(browser, pages):
+    context = browser.new_context()
+    context.add_init_script("delete window.DecompressionStream")
+    page = context.new_page()
+    page.goto(pages["run"].as_uri())
+    notice = page.locator("#no-figures")
+    notice.wait_for(state="visible")
+    assert "need a browser of 2023 or later" in notice.inner_text()
+    assert page.locator("#verdict").is_visible()
+    assert page.locator(".main-svg").count() == 0
+    context.close()
+
+
+def test_the_policy_refuses_a_script_that_was_not_written_with_the_page(browser, pages):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(pages["run"].as_uri())
+    page.evaluate("Page.ready")
+    ran = page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.injected = true";
+          document.head.append(script);
+          return window.injected === true;
+        }"""
+    )
+    assert not ran
+    context.close()

@@ -10,20 +10,24 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ntxent import bounds
 from ntxent.cli import main
+from ntxent.commands._diagnosis import STYLES
+from ntxent.diagnosis.verdict import TONES, Verdict
 from ntxent.report import slides, write_report
 from ntxent.report.figures import figures, images
 from ntxent.report.figures.images import neighbours, principal_plane
 from ntxent.report.figures.pieces import thin
 from ntxent.report.html.images import data_uri, sprite
+from ntxent.report.html.page import ASSETS
 from ntxent.report.html.palette import PALETTES, resolve
 from ntxent.report.run import read_run
-from ntxent.report.words import certified_share
+from ntxent.report.words import HEADLINES, certified_share
 from ntxent.trajectory import Series
 from runs import losses, make_run, write_metrics
 
@@ -81,7 +85,13 @@ def run(tmp_path_factory):
 def test_a_finished_run_has_every_part(run):
     page = report(run)
     for words in (
-        *("whole", "Learning", "of the way down from chance", "What to do next", "Keep training"),
+        *(
+            "whole",
+            "Learning",
+            "of the way down from chance",
+            "What to do next",
+            "Judge the encoder",
+        ),
         *("positive cosine", "held-out accuracy", "raw pixels", "untrained encoder", "90.0"),
         *("Nearest neighbours", "Views that the model saw", "ntxent train --name 'whole'"),
         *("model. projection_dim", "Theorem 8", "inside the proven interval at 120 of 120 steps"),
@@ -110,7 +120,7 @@ def test_the_page_fetches_nothing_and_allows_nothing(run):
     policy = next(a["content"] for _, a in page.tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy.partition("style-src")[0]
-    assert (run / "report.html").stat().st_size < 6_000_000
+    assert (run / "report.html").stat().st_size < 2_500_000
 
 
 def test_curves_hold_the_numbers_of_the_bounds(run):
@@ -285,7 +295,7 @@ def test_what_users_write_stays_text(tmp_path):
     classes = (EVIL, "\"quoted\" 'twice'", "</script><script>alert(2)</script>")
     page = report(make_run(tmp_path / "run", name=EVIL, classes=classes))
     assert not [tag for tag, attributes in page.tags if "onerror" in attributes]
-    assert [a.get("id") for tag, a in page.tags if tag == "script"] == ["page-data", None, None]
+    assert [a.get("id") for tag, a in page.tags if tag == "script"] == ["page-data", "plotly", None]
     assert EVIL in page.text
     assert classes[1] in page.text
     assert page.figures["map"]["data"][0]["name"] == "&lt;img src=x onerror=alert(1)&gt;"
@@ -309,7 +319,7 @@ def test_a_million_steps_are_thinned_and_nothing_is_hidden(tmp_path):
     assert max(mean["y"]) < 7
     assert len(mean["y"]) == 1000
     assert low["y"][123] < mean["y"][123] < high["y"][123]
-    assert out.stat().st_size < 6_000_000
+    assert out.stat().st_size < 2_500_000
 
 
 @pytest.mark.parametrize("count", [1, 7, 1000, 1001, 2500])
@@ -520,6 +530,13 @@ def test_every_colour_of_text_and_line_keeps_its_contrast(theme):
 def test_every_named_colour_exists(run):
     for theme in PALETTES:
         resolve(figures(read_run(run)), theme)
+
+
+def test_every_verdict_has_its_headline_and_its_colours():
+    verdicts = set(get_args(Verdict))
+    assert set(HEADLINES) == set(TONES) == set(STYLES) == verdicts
+    css = (ASSETS / "page.css").read_text("utf-8")
+    assert all(f".{tone} {{ --tone" in css for tone in TONES.values())
 
 
 # --- PNG ------------------------------------------------------------------------------------------

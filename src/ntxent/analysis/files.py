@@ -89,8 +89,8 @@ def _parquet(path: Path) -> Arrays:
     def words(name: str) -> Any:
         return parquet.read_table(path, columns=[name]).column(0).to_pylist()
 
-    names = {f.name: partial(words, f.name) for f in schema if f.name in NAMES}
-    arrays = {f.name: partial(lists, f.name) for f in schema if "list" in str(f.type)}
+    names: Arrays = {f.name: partial(words, f.name) for f in schema if f.name in NAMES}
+    arrays: Arrays = {f.name: partial(lists, f.name) for f in schema if "list" in str(f.type)}
     return (arrays or {"": coordinates}) | names
 
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .calling import Argument, Number, Result, checked, count, plain, refuse
+from .calling import Argument, Interval, Number, Result, checked, count, plain, refuse
 from .family import info_nce_interval, moco_interval, sup_con_interval
-from .loss import chance
+from .logarithms import softplus
+from .loss import ceiling, chance
 
 
 class Limits(NamedTuple):
@@ -70,6 +71,17 @@ def _nt_xent(title: str, scale: Scale = _NATS, factor: str | None = None) -> Var
     return Variant(title, 14, chance, sup_con_interval, scale, factor)
 
 
+def _decoupled_interval(batch_size: Number, temperature: Number, dim: Number | None) -> Interval:
+    """Theorems 6 and 4 without the positive in the denominator.
+
+    The floor is linear in the mean similarities (Jensen), so its proof holds without the 1 that the
+    positive adds; that of Theorem 7, which ``dim`` would bring in, does not.
+    """
+    others, spread = np.log(2 * batch_size - 2), batch_size / (batch_size - 1)
+    top = ceiling(batch_size, temperature)
+    return Interval(others - spread / temperature, top + np.log(-np.expm1(-top)))
+
+
 VARIANTS = {
     "nt_xent": _nt_xent("NT-Xent, mean over the 2N anchors"),
     "simclr_tf": _nt_xent(
@@ -93,6 +105,12 @@ VARIANTS = {
         "sum of both directions, each ×2τ, N candidates",
     ),
     "sup_con": _nt_xent("SupCon (L_out), mean over the 2N anchors"),
+    "dcl": Variant(
+        "decoupled (DCL): NT-Xent without the positive in the denominator",
+        6,
+        lambda batch_size: np.log(2 * batch_size - 2),
+        _decoupled_interval,
+    ),
 }
 
 
@@ -102,9 +120,21 @@ def _variant(name: str, value: Any) -> Any:
     return value
 
 
+def _truth(name: str, value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise refuse(TypeError, name, value, "True or False")
+    return value
+
+
 @checked(
     variant=Argument("a key of VARIANTS", _variant),
     batch_size=Argument("N ≥ 1, the number of positive pairs", count(1, "it counts pairs")),
+    views=Argument("V ≥ 2, the views of each sample", count(2, "a positive is another view")),
+    negatives=Argument(
+        "K ≥ 0, the negatives that each query brings along, of InfoNCE and CLIP",
+        count(0, "it counts negatives"),
+    ),
+    normalized=Argument("whether embeddings have unit length", _truth),
 )
 def limits(
     variant: str,
@@ -112,11 +142,20 @@ def limits(
     temperature: Number,
     queue: Number | None = None,
     dim: Number | None = None,
+    views: Number = 2,
+    negatives: Number = 0,
+    normalized: bool = True,
 ) -> Result:
     """Chance, floor and ceiling of a variant, in the units that it reports.
 
     ``queue`` is required for moco, whose batch size does not matter, and refused elsewhere. ``dim``
     raises the floor of the NT-Xent shapes. A single pair has nothing to contrast: all zero.
+
+    With ``views`` V > 2 an anchor of the NT-Xent shapes has V − 1 positives among VN − 1
+    candidates: the floor is log(V − 1 + V(N−1)e^(−N/((N−1)τ))), reached where all views of a sample
+    agree on a regular simplex, and no candidate is worse than by 2/τ. With ``negatives`` K of each
+    query there are N(K+1) candidates, of which Theorem 13 speaks. Embeddings that are not
+    ``normalized`` have neither floor nor ceiling but 0 and infinity.
 
     >>> [round(x, 4) for x in limits("supcon_ref", 64, 0.1)]
     [6.9203, 0.007, 34.4902, 1.4286]
@@ -133,9 +172,39 @@ def limits(
     else:
         if queue is not None:
             raise refuse(ValueError, "queue", plain(queue), f"None, as {variant!r} has no queue")
-        size, unit = np.maximum(batch_size, 2), np.where(batch_size == 1, 0.0, scale)
+        alone = (batch_size == 1) & (negatives == 0)
+        size, unit = np.maximum(batch_size, 2), np.where(alone, 0.0, scale)
+    if np.any(views != 2) and row.theorem != 14:
+        raise refuse(ValueError, "views", int(np.max(views)), f"2, as {variant!r} has pairs")
+    if np.any(negatives != 0) and row.theorem != 12:
+        raise refuse(ValueError, "negatives", int(np.max(negatives)), f"0 for {variant!r}")
+    level = row.chance(size)
     low, high = row.interval(size, temperature, dim)
-    return Limits(unit * row.chance(size), unit * low, unit * high, scale)
+    if np.any(views != 2):
+        level, low, high = _with_views(views, level, low, high, size, temperature)
+    if np.any(negatives != 0):
+        others = np.where(negatives == 0, size, batch_size * (negatives + 1)) - 1
+        level, (low, high) = np.log1p(others), moco_interval(others, temperature)
+    if not normalized:
+        if variant == "dcl":
+            raise ValueError(
+                "normalized=False: expected True for 'dcl', which has no floor without unit rows"
+            )
+        low, high = np.zeros_like(low), np.full_like(high, np.inf)
+    return Limits(unit * level, unit * low, np.where(unit == 0, 0.0, high * scale), scale)
+
+
+def _with_views(
+    views: Number, level: Result, low: Result, high: Result, size: Number, temperature: Number
+) -> tuple[Result, Result, Result]:
+    others = views * (size - 1)
+    spread = np.log(others) - size / (size - 1) / temperature
+    more = views > 2
+    return (
+        np.where(more, np.log(views * size - 1), level),
+        np.where(more, np.logaddexp(np.log(np.maximum(views - 1, 1)), spread), low),
+        np.where(more, softplus(np.log(views * size - 2) + 2 / temperature), high),
+    )
 
 
 Given: TypeAlias = Mapping[str, Any]
@@ -153,6 +222,9 @@ class Convention:
     variant: a key of ``VARIANTS``.
     queue: the number of queued negatives, for a variant that has a queue.
     dim: d, the dimension of the embeddings, where it is known.
+    views: V, the views of each sample.
+    negatives: K, the negatives that each query of InfoNCE or CLIP brings along.
+    normalized: whether embeddings have unit length; if not, there is neither floor nor ceiling.
 
     >>> Convention(64, 0.1, "supcon_ref").limits().chance.__round__(4)
     6.9203
@@ -163,10 +235,25 @@ class Convention:
     variant: str = "nt_xent"
     queue: int | None = None
     dim: int | None = None
+    views: int = 2
+    negatives: int = 0
+    normalized: bool = True
+
+    @property
+    def plain(self) -> bool:
+        """Whether what is proved of pairs of unit embeddings holds."""
+        return self.views == 2 and self.negatives == 0 and self.normalized
 
     def limits(self) -> Limits:
         """Its limits by :func:`limits`, which refuses what has none."""
         found: Limits = limits(
-            self.variant, self.batch_size, self.temperature, self.queue, self.dim
+            self.variant,
+            self.batch_size,
+            self.temperature,
+            self.queue,
+            self.dim,
+            self.views,
+            self.negatives,
+            self.normalized,
         )
         return found

@@ -17,10 +17,21 @@ def add_convention(parser: Any) -> None:
     )
     parser.add_argument("--queue", type=int, help="Queued negatives, for moco.")
     parser.add_argument("--dim", type=int, help="Dimension of the embeddings.")
+    parser.add_argument("--views", type=int, help="Views of each sample, 2 unless given.")
+    parser.add_argument(
+        "--negatives", type=int, help="Negatives that each query of InfoNCE or CLIP brings along."
+    )
+    parser.add_argument(
+        "--unnormalized",
+        action="store_true",
+        help="Embeddings have no unit length: neither floor nor ceiling holds.",
+    )
 
 
 def given_convention(options: Any) -> Given:
     """Those of the options that were given, by their names as fields of a ``Convention``."""
-    names = ("batch_size", "temperature", "variant", "queue", "dim")
+    names = ("batch_size", "temperature", "variant", "queue", "dim", "views", "negatives")
     given = {name: getattr(options, name) for name in names}
+    if options.unnormalized:
+        given["normalized"] = False
     return {name: value for name, value in given.items() if value is not None}

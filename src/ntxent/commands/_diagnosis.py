@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntxent.commands._text import colour, columns, paragraph, table
+from ntxent.diagnosis.verdict import TONES
 
 if TYPE_CHECKING:
     from ntxent.diagnosis import Diagnosis, Trajectory
@@ -16,17 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "diagnosis_lines", "log_lines"]
 
-STYLES = {
-    "impossible": "bold red",
-    "at_floor": "bold green",
-    "learning": "bold green",
-    "at_chance": "bold yellow",
-    "collapsed": "bold red",
-    "above_chance": "bold yellow",
-    "degenerate": "bold red",
-}
+_OF_TONE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
+STYLES = {verdict: _OF_TONE[tone] for verdict, tone in TONES.items()}
 CHART_ROWS = 9
-SHOWN = 8  # alternatives in the table
+SHOWN = 5  # alternatives in the table
 
 
 def diagnosis_lines(
@@ -64,7 +58,10 @@ def _levels(found: Diagnosis) -> list[str]:
     levels = {
         "floor": (found.floor, "smallest possible"),
         "chance": (found.chance, "nothing told apart"),
-        "random embeddings": (found.random, f"about, d = {found.dim}"),
+        "random embeddings": (
+            found.random,
+            f"about, d = {found.dim}; one batch ± {found.random_spread or 0:.2g}",
+        ),
         "ceiling": (found.ceiling, "largest possible"),
         "loss": (found.loss, ""),
     }

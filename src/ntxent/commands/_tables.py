@@ -7,16 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ntxent.report.words import REPRESENTATIONS, classifier, percent
 from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.train.defaults import LONG_RUN_FACTOR
 
 __all__ = ["accuracies", "show"]
-
-REPRESENTATIONS = {
-    "raw_pixels": "raw pixels",
-    "untrained_encoder": "untrained encoder",
-    "encoder": "trained encoder",
-}
 
 
 def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
@@ -59,7 +54,7 @@ def accuracies(
     ``intervals`` adds the 95 % interval of the trained encoder.
     """
     table = Table(title="Accuracy on held-out images, %", title_justify="left")
-    table.add_column("classifier, labels")
+    table.add_column("probe")
     for name in REPRESENTATIONS:
         table.add_column(REPRESENTATIONS[name], justify="right")
     if intervals:
@@ -67,22 +62,8 @@ def accuracies(
     for measure, score in evaluation["encoder"].items():
         scores = (evaluation[name][measure] for name in REPRESENTATIONS)
         interval = [f"{100 * score['low']:.1f} to {100 * score['high']:.1f}"] if intervals else []
-        table.add_row(_classifier(measure), *map(_percent, scores), *interval)
+        table.add_row(classifier(measure), *map(percent, scores), *interval)
     return table
-
-
-def _classifier(measure: str) -> str:
-    probe, _, labels = measure.partition("_")
-    if probe == "knn":
-        return "kNN, all"
-    if labels.endswith("%"):
-        return f"linear, {labels.removesuffix('%')} %"
-    return "linear, all" if labels == "all" else f"linear, {labels} per class"
-
-
-def _percent(score: Mapping[str, Any]) -> str:
-    spread = "" if score["sd"] is None else f" ± {100 * score['sd']:.1f}"
-    return f"{100 * score['mean']:.1f}{spread}"
 
 
 def _loss(summary: Mapping[str, Any]) -> Table:

@@ -18,7 +18,7 @@ def add_arguments(parser: Any) -> None:
         "path",
         nargs="?",
         type=str,
-        help="Log of a run: its folder, CSV, TSV, JSON lines or TensorBoard events.",
+        help="Log of a run: text, CSV, JSON, TensorBoard events, a folder, - for stdin.",
     )
     # type=str, as the parser's own float has no NaN, of which diagnose has more to say.
     parser.add_argument("--loss", type=str, help="One loss, as printed, instead of a log.")
@@ -32,6 +32,11 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument(
+        "--fail-on",
+        type=str,
+        help="Verdicts and courses that end with exit status 3, as at_chance,collapsed,diverged.",
+    )
+    parser.add_argument(
         "--report",
         nargs="?",
         const="report.html",
@@ -41,6 +46,9 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(options: Any) -> int:
+    from ntxent.commands._failing import check_conditions, failing
+
+    check_conditions(options.fail_on)
     if (options.path is None) == (options.loss is None):
         raise ValueError("diagnose: expected either --loss or the path of a log")
     if options.path is not None:
@@ -67,7 +75,7 @@ def run(options: Any) -> int:
         _print_json(found.to_dict())
     else:
         write(diagnosis_lines(found))
-    return 0
+    return failing(options.fail_on, found)
 
 
 def _diagnose_log(options: Any) -> int:
@@ -75,6 +83,7 @@ def _diagnose_log(options: Any) -> int:
         if getattr(options, name) is not None:
             raise ValueError(f"{name}: it is read from the log; use it with --loss")
     from ntxent.commands._diagnosis import log_lines
+    from ntxent.commands._failing import failing
     from ntxent.commands._text import write
     from ntxent.logs import judge_log
 
@@ -92,7 +101,7 @@ def _diagnose_log(options: Any) -> int:
         write_report([options.path], options.report, given=given, column=options.column)
         if not options.json:
             print(f"\nReport: {options.report}")
-    return 0
+    return failing(options.fail_on, judged.trajectory.end, judged.trajectory)
 
 
 def _source(judged: JudgedLog) -> dict[str, Any]:

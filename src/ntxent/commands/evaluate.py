@@ -104,12 +104,14 @@ def _confusion(result: dict[str, Any], console: Console) -> None:
 
     matrix, classes = result["confusion"]["linear_all"], result["classes"]
     if len(classes) <= LARGEST_MATRIX:
-        title = "Held-out images by class (rows) and by the answer of linear, all (columns)"
+        title = "Held-out images by class (rows) and by the answer of linear, all labels (columns)"
         table = Table("", *classes, title=title, title_justify="left")
         for name, row in zip(classes, matrix, strict=True):
             table.add_row(name, *(str(count) if count else "·" for count in row))
     else:
-        table = Table("class", "answer", "images", title="Commonest confusions of linear, all")
+        table = Table(
+            "class", "answer", "images", title="Commonest confusions of linear, all labels"
+        )
         pairs = [
             (count, classes[i], classes[j])
             for i, row in enumerate(matrix)

@@ -30,6 +30,7 @@ class Change(NamedTuple):
     anchors: the loss is summed over so many times N anchors.
     base: of the logarithm.
     denominator: what it sums: ``with_self``, ``without_positive``, ``unnormalised``.
+    negatives: that each query of InfoNCE or CLIP brings along.
     """
 
     words: str
@@ -42,6 +43,7 @@ class Change(NamedTuple):
     anchors: int = 0
     base: float | None = None
     denominator: str | None = None
+    negatives: int = 0
 
 
 # The likelier first.
@@ -49,7 +51,7 @@ CHANGES = (
     *(
         Change(f"{row.factor or row.title} ({name})", variant=name)
         for name, row in VARIANTS.items()
-        if not row.queued
+        if not row.queued and name != "dcl"  # which is the change of a denominator, below
     ),
     *(Change(f"local negatives on {r} ranks (N = {{n}} each)", divide=r) for r in RANKS),
     Change("N counts both views ({n} pairs)", divide=2),
@@ -69,7 +71,26 @@ CHANGES = (
     Change(
         "the positive left out of the denominator (decoupled, DCL)", denominator="without_positive"
     ),
+    *(
+        Change("{negatives} hard negatives a query ({hard} candidates)", negatives=k)
+        for k in (1, 2, 3, 4, 7, 15)
+    ),
+    # Two at once, of the commonest.
+    *(
+        Change(
+            f"{VARIANTS[name].factor} ({name}), with local negatives on {r} ranks (N = {{n}} each)",
+            variant=name,
+            divide=r,
+        )
+        for name in ("simclr_tf", "supcon_ref")
+        for r in RANKS[:3]
+    ),
     Change("embeddings not normalised (no ceiling, floor 0)", denominator="unnormalised"),
+    Change(
+        "embeddings not normalised, and a sum over {anchors} anchors",
+        anchors=2,
+        denominator="unnormalised",
+    ),
 )
 
 
@@ -93,10 +114,15 @@ def changed(stated: Convention, change: Change) -> Candidate | None:
         return None
     if divide > 1 and (size % divide or size <= divide):
         return None
+    if change.negatives and row.theorem != 12:
+        return None
     if size * multiply > 2**53 or (change.inverted and not 1e-3 <= temperature <= 1e3):
         return None
     fields: dict[str, Any] = {"batch_size": size // divide * multiply}
+    if change.negatives:
+        fields["negatives"] = change.negatives
     if change.variant is not None:
+        fields |= {"views": 2, "negatives": 0}
         fields |= {"variant": change.variant, "queue": change.queue}
     if change.temperature is not None:
         fields["temperature"] = change.temperature
@@ -118,6 +144,8 @@ def changed(stated: Convention, change: Change) -> Candidate | None:
         stated=temperature,
         candidates=2 * size,
         anchors=change.anchors * size,
+        negatives=change.negatives,
+        hard=size * (change.negatives + 1),
         base=change.base,
     )
     return Candidate(words, limits, convention.temperature)
@@ -127,20 +155,26 @@ def _denominator(kind: str, stated: Convention, limits: Limits) -> Limits | None
     """The limits where the denominator sums something else.
 
     Two change the denominator of e^ℓ = 1 + Σ e^(β(s_ik − s_ip)), sums over the negatives, and so
-    carry the proofs of floor (Jensen) and ceiling (Theorem 4's bound for each negative) with them.
+    carry the proofs of floor (Jensen) and ceiling (Theorem 4's bound for each negative) with them;
+    not that of Theorem 7, nor those of several positives.
     The row itself as a candidate adds e^(β(1 − s_ip)): 1 at the floor, where s_ip = 1, and at
     chance by collapse, e^2β at the ceiling. Without the positive the 1 is missing.
     """
     if kind == "unnormalised":
+        if stated.variant == "dcl" or not stated.normalized:
+            return None
         return limits._replace(floor=0.0, ceiling=math.inf)
     nats = _times(limits, 1 / limits.scale)
     values: Iterable[float]
     if kind == "with_self":
-        if VARIANTS[stated.variant].theorem != 14:
+        if VARIANTS[stated.variant].theorem != 14 or not stated.plain:
             return None
         own = (0.0, 0.0, 2 / stated.temperature)
         values = map(float, map(np.logaddexp, nats[:3], own))
     else:
+        if stated.variant in ("sup_con", "dcl") or not stated.plain:
+            return None
+        nats = _times(replace(stated, dim=None).limits(), 1 / limits.scale)
         if nats.floor <= 0:  # log(e^0 − 1) is −∞
             return None
         values = (x + math.log(-math.expm1(-x)) for x in nats[:3])
@@ -192,5 +226,15 @@ def alternatives(
         placed, position = place(loss, other, temperature)
         if placed not in ("impossible", "degenerate"):
             found.append(Alternative(words, placed, position, floor, chance, ceiling, exactly))
-    # Trained or untrained, a loss is rarely far above chance.
-    return tuple(sorted(found, key=lambda a: (not a.exactly_chance, a.verdict == "above_chance")))
+    # Without a ceiling everything is possible; trained or untrained, a loss is rarely far above
+    # chance.
+    return tuple(
+        sorted(
+            found,
+            key=lambda a: (
+                not a.exactly_chance,
+                math.isinf(a.ceiling),
+                a.verdict == "above_chance",
+            ),
+        )
+    )

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import notebook
 from .verdict import Verdict
 
 
@@ -32,7 +33,8 @@ class Diagnosis:
     """What a loss value means; its limits are in the units of the loss itself.
 
     position: (loss − floor)/(chance − floor); None where the two are equal.
-    random: loss of independent uniform embeddings, a reference and no bound; needs ``dim``.
+    random: mean loss of independent uniform embeddings, a reference and no bound; needs ``dim``.
+    random_spread: standard deviation of the loss of one such batch.
     loss_interval: holds the mean cosine similarity of the positive pairs, as the loss alone proves
         (Theorem 8).
     similarity_interval: the same, as loss and measured negatives prove (Theorems 5 and 8).
@@ -51,6 +53,9 @@ class Diagnosis:
     variant: str
     queue: int | None
     dim: int | None
+    views: int
+    negatives: int
+    normalized: bool
     positive_similarity: float | None
     negative_similarity: float | None
     verdict: Verdict
@@ -59,6 +64,7 @@ class Diagnosis:
     chance: float
     ceiling: float
     random: float | None
+    random_spread: float | None
     loss_interval: tuple[float, float] | None
     similarity_interval: tuple[float, float] | None
     top1_share: float | None
@@ -70,6 +76,15 @@ class Diagnosis:
         """The fields and the sentences as JSON values: an infinite number becomes None."""
         values: dict[str, Any] = plain(asdict(self))
         return values
+
+    def to_frame(self) -> Any:
+        """A pandas table of one row: every field that is a number or a word."""
+        fields = asdict(self)
+        single = {k: v for k, v in fields.items() if not isinstance(v, (tuple, list))}
+        return notebook.frame([single])
+
+    def _repr_html_(self) -> str:
+        return notebook.diagnosis_html(self)
 
 
 def plain(value: Any) -> Any:

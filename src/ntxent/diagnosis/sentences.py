@@ -12,6 +12,7 @@ from .verdict import AT_CHANCE, Verdict
 
 SAME_VIEWS = 0.9999  # mean cosine of the positives that augmented views do not reach
 NAMED = 3  # alternatives named in a sentence; all are in the table
+DRAWS = 3  # standard deviations within which one batch of random embeddings lies
 UNRESOLVED = 0.1  # nats between floor and chance that logged decimals hardly resolve
 
 
@@ -28,6 +29,8 @@ class Line(NamedTuple):
 PHRASES = {
     "stated": "{variant} with N = {batch_size}, τ = {temperature:g}",
     "stated_queue": "{variant} with N = {batch_size}, K = {queue}, τ = {temperature:g}",
+    "stated_views": "{variant} with N = {batch_size}, V = {views}, τ = {temperature:g}",
+    "stated_negatives": "{variant} with N = {batch_size}, K = {negatives}, τ = {temperature:g}",
     "hit": "{convention}: {chance:.4f}",
     "positives": "positives {similarity:.3f}",
     "negatives": "negatives {similarity:.3f}",
@@ -51,6 +54,11 @@ _CERTIFIED = (
         "Together with the measured negatives it proves at least {low_measured:.3f}.",
         ("proves_measured",),
     ),
+)
+_ZERO = Line(
+    "A loss of exactly 0 is what remains where no negatives reach it: one pair a rank, everything "
+    "masked, an empty list. Next: print how many candidates a row has, before anything else.",
+    ("zero",),
 )
 _ADVICE = (
     Line(
@@ -100,6 +108,12 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
             "{floor:.4g} to {ceiling:.4g}.",
             ("not within",),
         ),
+        _ZERO,
+        Line(
+            "Rows without unit length have neither floor nor ceiling: check that embeddings are "
+            "normalised, along the last axis, or ask with --unnormalized.",
+            ("not within", "normalized"),
+        ),
         Line(
             "It is possible under: {named}; and {others} more, listed as alternatives.",
             ("named", "others"),
@@ -111,10 +125,15 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         ),
     ),
     "at_floor": (
-        Line("The value is below the floor by no more than logging rounds.", ("below_floor",)),
+        _ZERO,
+        Line(
+            "The value is below the floor by no more than logging rounds.",
+            ("below_floor", "not zero"),
+        ),
         Line(
             "Next to nothing is left to gain: no embeddings get below {floor:.4g} at "
-            "N = {batch_size}, τ = {temperature:g}. This is not a failure to converge."
+            "N = {batch_size}, τ = {temperature:g}. This is not a failure to converge.",
+            ("not zero",),
         ),
         _SAME_VIEWS,
         *_CERTIFIED,
@@ -122,7 +141,7 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         Line(
             "Next: judge the encoder by a linear or kNN probe, not by this loss. To give the loss "
             "room: lower τ, raise N, or augment more strongly.",
-            ("not troubled",),
+            ("not troubled", "not zero"),
         ),
         *_ADVICE,
     ),
@@ -215,17 +234,17 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         Line(
             "Early in training at a low τ this is normal, since random embeddings have such a "
             "loss. Give the dimension to compare.",
-            ("not dim",),
+            ("not random",),
         ),
         Line(
-            "Random embeddings in d = {dim} have about {random:.4g}: in the first steps such a "
-            "loss is normal.",
-            ("dim", "like_random"),
+            "Random embeddings in d = {dim} have about {random:.4g}, one batch ± "
+            "{random_spread:.2g}: in the first steps such a loss is normal.",
+            ("random", "like_random"),
         ),
         Line(
-            "Even random embeddings in d = {dim} have only about {random:.4g}: positives are "
-            "pushed apart.",
-            ("dim", "not like_random"),
+            "Even random embeddings in d = {dim} have only about {random:.4g}, one batch ± "
+            "{random_spread:.2g}: positives are pushed apart.",
+            ("random", "not like_random"),
         ),
         Line(
             "Next: if it stays after warm-up, check the pairing of the views, the sign of the "
@@ -250,13 +269,16 @@ def facts(found: Diagnosis, course: Course | None = None) -> dict[str, Any]:
         name: getattr(found, name)
         for name in (
             *("loss", "batch_size", "temperature", "variant", "queue", "dim"),
-            *("floor", "chance", "ceiling", "random"),
+            *("floor", "chance", "ceiling", "random", "random_spread", "views", "negatives"),
+            "normalized",
         )
     }
     low, high = found.loss_interval or (-1.0, 1.0)
     measured, _ = found.similarity_interval or (-1.0, 1.0)
     similarities = {"positives": found.positive_similarity, "negatives": found.negative_similarity}
-    stated = PHRASES["stated" if found.queue is None else "stated_queue"]
+    kind = "" if found.queue is None else "_queue"
+    kind = "_views" if found.views != 2 else "_negatives" if found.negatives else kind
+    stated = PHRASES[f"stated{kind}"]
     hits = [alternative for alternative in found.alternatives if alternative.exactly_chance]
     random = found.random
     return (
@@ -288,7 +310,9 @@ def facts(found: Diagnosis, course: Course | None = None) -> dict[str, Any]:
                 if value is not None
             ),
             "like_random": random is not None
-            and found.loss <= random + AT_CHANCE * (random - found.floor),
+            and found.loss
+            <= random + AT_CHANCE * (random - found.floor) + DRAWS * (found.random_spread or 0),
+            "zero": found.loss == 0 and found.chance > 0,
         }
     )
 

@@ -8,7 +8,7 @@ from ntxent.bounds import VARIANTS
 
 from . import verdict
 from .conventions import CHANGES
-from .sentences import NAMED, PHRASES, SAME_VIEWS, SENTENCES, UNRESOLVED
+from .sentences import DRAWS, NAMED, PHRASES, SAME_VIEWS, SENTENCES, UNRESOLVED
 from .value import REFUSALS
 
 
@@ -35,6 +35,7 @@ def tables() -> dict[str, Any]:
             "paired": verdict.PAIRED,
             "same_views": SAME_VIEWS,
             "unresolved": UNRESOLVED,
+            "draws": DRAWS,
             "named": NAMED,
             "changes": [change._asdict() for change in CHANGES],
             "phrases": PHRASES,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ntxent.bounds import Convention
 
+from . import notebook
 from .course import Course, course_of, recovers
 from .result import Diagnosis
 from .sentences import sentences
@@ -100,6 +101,22 @@ class Trajectory:
             course["course"] |= {"best": self.course.best._asdict()}
         return self.end.to_dict() | {"trajectory": course, "sentences": list(self.sentences)}
 
+    def to_frame(self) -> Any:
+        """A pandas table of the curve: step, loss and position of each block."""
+        span = self.end.chance - self.end.floor
+        rows = (
+            {"step": step, "loss": loss, "position": (loss - self.end.floor) / span}
+            for step, loss in zip(*self.curve, strict=True)
+        )
+        return notebook.frame(rows)
+
+    def plot(self) -> Any:
+        """The curve between floor and chance, as a plotly figure."""
+        return notebook.run_figure(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.run_html(self)
+
 
 def judge(
     loss: Series,
@@ -111,13 +128,18 @@ def judge(
     dim: int | None = None,
     positive_similarity: Series | None = None,
     negative_similarity: Series | None = None,
+    views: int = 2,
+    negatives: int = 0,
+    normalized: bool = True,
 ) -> Trajectory:
     """Judge a run by its losses; further arguments as in ``diagnose``.
 
     Raises:
         ValueError: no loss is finite, or an argument has no meaning.
     """
-    convention = Convention(batch_size, temperature, variant, queue, dim)
+    convention = Convention(
+        batch_size, temperature, variant, queue, dim, views, negatives, normalized
+    )
     return judge_in(convention, loss, positive_similarity, negative_similarity)
 
 

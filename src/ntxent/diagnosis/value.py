@@ -22,8 +22,8 @@ REFUSALS = {
     "high",
     "negative_loss": "loss={loss:g}: expected a number >= 0, for the positive is a candidate in "
     "{variant}; a loss can be negative if its denominator leaves the positive out (decoupled, "
-    "DCL), if the logarithm is missing, or if it is a negated similarity (BYOL, SimSiam): none of "
-    "these has the limits used here",
+    "DCL: give the variant dcl), if the logarithm is missing, or if it is a negated similarity "
+    "(BYOL, SimSiam): none of these has the limits used here",
     "negatives": "negative_similarity={negative:g}: expected {low:.4g} to {high:.4g} beside that "
     "of the positives; measure both on the same unit embeddings",
 }
@@ -39,6 +39,9 @@ def diagnose(
     dim: int | None = None,
     positive_similarity: float | None = None,
     negative_similarity: float | None = None,
+    views: int = 2,
+    negatives: int = 0,
+    normalized: bool = True,
 ) -> Diagnosis:
     """Judge a loss by the limits of its convention.
 
@@ -51,6 +54,10 @@ def diagnose(
         dim: d, the dimension of the embeddings: raises the floor, gives the random reference.
         positive_similarity: s̄ as measured, the mean cosine similarity of the positive pairs.
         negative_similarity: n̄ as measured, that of the negative pairs: tells collapse from chance.
+        views: V, the views of each sample, for the NT-Xent shapes.
+        negatives: K, the negatives that each query brings along, for InfoNCE and CLIP.
+        normalized: whether embeddings have unit length; if not, a loss has neither floor nor
+            ceiling, and proves nothing of cosines.
 
     Raises:
         TypeError, ValueError: an argument without meaning, a negative loss among them.
@@ -63,8 +70,10 @@ def diagnose(
     counts = {"batch_size": batch_size, "temperature": temperature, "queue": queue, "dim": dim}
     for name, value in counts.items():
         _one(name, value)
-    bounds.limits(variant, batch_size, temperature, queue, dim)  # refuses what has none
-    convention = Convention(int(batch_size), float(temperature), variant, queue, dim)
+    more: dict[str, Any] = {"views": views, "negatives": negatives, "normalized": normalized}
+    # It refuses what has none.
+    bounds.limits(variant, batch_size, temperature, queue, dim, **more)
+    convention = Convention(int(batch_size), float(temperature), variant, queue, dim, **more)
     return diagnose_in(convention, loss, positive_similarity, negative_similarity)
 
 
@@ -89,10 +98,7 @@ def diagnose_in(
     certified = _NOTHING
     if verdict not in ("impossible", "degenerate"):
         certified = _certify(loss, convention, limits, similarities)
-    random = None
-    if convention.dim is not None:
-        spread = bounds.log_kernel_mean(convention.dim, convention.temperature)
-        random = limits.chance + limits.scale * spread
+    random, spread = _random(convention, limits)
     found = Diagnosis(
         loss=loss,
         batch_size=convention.batch_size,
@@ -107,7 +113,11 @@ def diagnose_in(
         floor=limits.floor,
         chance=limits.chance,
         ceiling=limits.ceiling,
+        views=convention.views,
+        negatives=convention.negatives,
+        normalized=convention.normalized,
         random=random,
+        random_spread=spread,
         loss_interval=certified.loss_interval,
         similarity_interval=certified.similarity_interval,
         top1_share=certified.top1_share,
@@ -115,6 +125,23 @@ def diagnose_in(
         alternatives=alternatives(loss, convention, limits, verdict),
     )
     return replace(found, sentences=sentences(found))
+
+
+def _random(convention: Convention, limits: Limits) -> tuple[float | None, float | None]:
+    """Mean loss of random embeddings, and the standard deviation of one batch about it.
+
+    To second order in the row sums (delta method), SD² = β²/(Nd) + 2V/(M(M−1)) with M = 2N rows and
+    V = K_d(2β)/K_d(β)² − 1; a simulation gave 0.94 to 1.05 of it. One draw is not a mean.
+    """
+    dim, temperature, size = convention.dim, convention.temperature, convention.batch_size
+    if dim is None or not convention.plain:
+        return None, None
+    kernel = bounds.log_kernel_mean(dim, temperature)
+    exponent = bounds.log_kernel_mean(dim, temperature / 2) - 2 * kernel
+    variance = 1 / (temperature**2 * size * dim)
+    if size > 1 and exponent < 700:
+        variance += 2 * math.expm1(exponent) / (2 * size * (2 * size - 1))
+    return limits.chance + limits.scale * kernel, limits.scale * math.sqrt(variance)
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -152,7 +179,8 @@ def _non_negative(loss: float, convention: Convention, limits: Limits) -> float:
     value = float(loss)
     if not math.isfinite(value):
         raise ValueError(REFUSALS["nonfinite"].format(loss=value))
-    if value < -limits.scale * tolerance(0.0, convention.temperature):
+    least = min(limits.floor, 0.0) - limits.scale * tolerance(0.0, convention.temperature)
+    if value < least and limits.floor >= 0:
         raise ValueError(REFUSALS["negative_loss"].format(loss=value, variant=convention.variant))
     return value
 
@@ -166,7 +194,7 @@ def _contradicted(
     """
     size, temperature = convention.batch_size, convention.temperature
     positive, negative = similarities
-    if convention.variant not in PAIRED or size == 1:
+    if convention.variant not in PAIRED or size == 1 or not convention.plain:
         return False
     lowest, highest = 0.0, math.inf
     if positive is not None:
@@ -209,18 +237,23 @@ def _certify(
     Theorems 9 and 10 use of the loss only that it is a cross-entropy over candidates, the positive
     among them, and so hold for every variant.
     """
+    if convention.variant == "dcl":  # no cross-entropy, the positive being no candidate
+        return _NOTHING
     size, temperature = convention.batch_size, convention.temperature
     floor, scale = limits.floor / limits.scale, limits.scale
     nats = loss / scale
     if nats <= floor:
         nats = floor + tolerance(floor, temperature)
     alone = interval = None
-    if convention.variant in PAIRED:
+    if convention.variant in PAIRED and convention.plain:
         low, high = alone = bounds.similarity_interval(nats, size, temperature)
         if similarities.negative is not None:
             gap = bounds.similarity_gap(nats, size, temperature)
             low = max(low, min(similarities.negative + gap, high))
         interval = (low, high)
     return _Certificates(
-        alone, interval, bounds.top1_share(nats), scale * bounds.gradient_bound(nats, temperature)
+        alone,
+        interval,
+        bounds.top1_share(nats),
+        scale * bounds.gradient_bound(nats, temperature) if convention.normalized else None,
     )

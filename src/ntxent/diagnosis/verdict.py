@@ -11,6 +11,17 @@ Verdict: TypeAlias = Literal[
     "impossible", "at_floor", "learning", "at_chance", "collapsed", "above_chance", "degenerate"
 ]
 
+# How good a verdict is: good, doubtful or bad. The report and the terminal choose a colour by it.
+TONES: dict[str, str] = {
+    "at_floor": "good",
+    "learning": "good",
+    "at_chance": "doubtful",
+    "above_chance": "doubtful",
+    "impossible": "bad",
+    "collapsed": "bad",
+    "degenerate": "bad",
+}
+
 AT_FLOOR = 0.10  # positions up to here
 AT_CHANCE = 0.02  # positions this close to 1
 COLLAPSED = 0.9  # mean similarity of the negatives from which chance is collapse

@@ -29,6 +29,7 @@ O(M d / W) memory. Every similarity of two ranks' rows is computed once, on one 
 both: in a ring a block visits only half of the ranks where the anchors are their own candidates.
 """
 
-from ntxent.distributed.batch import MODES, Batch, LocalBatch, Mode, join
+from ntxent.distributed.batch import MODES, Batch, LocalBatch, Mode
+from ntxent.distributed.joining import join
 
 __all__ = ["MODES", "Batch", "LocalBatch", "Mode", "join"]

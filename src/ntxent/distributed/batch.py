@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import Self
 
 from ntxent import primitive
 
-__all__ = ["Batch", "LocalBatch", "Mode", "join"]
+__all__ = ["Batch", "LocalBatch", "Mode"]
 
 Mode = Literal["auto", "gather", "ring", "local"]
 MODES: tuple[Mode, ...] = ("auto", "gather", "ring", "local")
@@ -37,7 +37,18 @@ class Batch:
     optional: bool = False
     """Whether any rank wants the steps that are optional."""
 
+    _autocast: ExitStack | None = None
+
     def __enter__(self) -> Self:
+        """Leave autocast, which has no common dtype of bfloat16 rows under float16 autocast, and
+        no part in a loss; a compiled graph keeps it.
+        """
+        if not torch.compiler.is_compiling():
+            on = [device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)]
+            if on:
+                self._autocast = ExitStack()
+                for device in on:
+                    self._autocast.enter_context(torch.autocast(device, enabled=False))
         return self
 
     def __exit__(
@@ -46,6 +57,9 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._autocast is not None:
+            self._autocast.close()
+            self._autocast = None
         if isinstance(error, RuntimeError) and "vmap" in str(error):
             raise RuntimeError(primitive.NO_VMAP) from error
 
@@ -157,46 +171,3 @@ class LocalBatch(Batch):
 
     def broadcast(self, *buffers: Tensor) -> None:
         pass
-
-
-def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Batch:
-    """The batch of a loss: of the ranks of the group (the default group where None), or of this
-    process only, where there is no group of several or ``mode`` is ``"local"``.
-
-    Raises:
-        ValueError: ``mode`` is none of the known ones, or this process is not in the group.
-        TypeError: ``process_group`` is none. Where a group of several can hear it, both errors
-            wait for the handshake, and every rank raises them.
-    """
-    error: Exception | None = None
-    if mode not in MODES:
-        known = ", ".join(map(repr, MODES))
-        error = ValueError(f"distributed: received {mode!r}, expected one of {known}")
-    if mode == "local" or not (dist.is_available() and dist.is_initialized()):
-        if error is not None:
-            raise error
-        return LocalBatch()
-    handle: Any = dist.group.WORLD if process_group is None else process_group
-    if process_group is not None and not _is_group(process_group):
-        error = TypeError(
-            f"process_group: received {type(process_group).__name__}, expected a "
-            "torch.distributed.ProcessGroup, or None for all processes"
-        )
-        handle = dist.group.WORLD
-    if dist.get_rank(handle) < 0:
-        raise ValueError(
-            f"process_group: received one that rank {dist.get_rank()} is not in, expected a group "
-            "of this process; let only its members call the loss"
-        )
-    if dist.get_world_size(handle) == 1:
-        if error is not None:
-            raise error
-        return LocalBatch()
-    # Only here: this module needs PyTorch's compiler, whose import takes a second.
-    from ntxent.distributed.global_batch import GlobalBatch
-
-    return GlobalBatch(handle, mode, error)
-
-
-def _is_group(handle: object) -> bool:
-    return isinstance(handle, dist.ProcessGroup) or handle is dist.GroupMember.NON_GROUP_MEMBER

@@ -37,7 +37,10 @@ class GatherContrast(torch.autograd.Function):
             gathered = job.group.all_gather_rows(job.rounded(others), counts)
             gathered_ids = job.group.all_gather_rows(other_ids, counts)
             if target is not None:
-                target = target + sum(counts[: job.group.rank])
+                # Further negatives, whose losses nobody reads, stand as anchors too; their target
+                # may be a row that this rank, without samples, does not have.
+                first = sum(counts[: job.group.rank])
+                target = (target + first).clamp_(max=max(0, sum(counts) - 1))
             block = Block(
                 anchors, gathered, scale, anchor_ids, gathered_ids, target, False, job.unit
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,7 @@ from typing_extensions import Self
 from ntxent import engines
 from ntxent.distributed.batch import Batch, Mode
 from ntxent.distributed.gather import GatherContrast
-from ntxent.distributed.group import Group, announce
+from ntxent.distributed.group import Group, RankError, announce
 from ntxent.distributed.handshake import Fact, Header, agree, refuse
 from ntxent.distributed.job import Job
 from ntxent.distributed.ring import RingContrast
@@ -48,12 +49,12 @@ class GlobalBatch(Batch):
     ) -> None:
         self.group, self.mode, self._error = Group(handle), mode, error
         self.rank, self.size = self.group.rank, self.group.size
-        self._sent = False
+        self._sent = self._agreed = False
         announce()
 
     def __enter__(self) -> Self:
-        self._sent = False
-        return self
+        self._sent = self._agreed = False
+        return super().__enter__()
 
     @outside_graphs
     def __exit__(
@@ -62,16 +63,17 @@ class GlobalBatch(Batch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, Exception) or self._sent:
-            return
-        # The others wait for this rank's first message, and would until a timeout.
-        self._sent = True
-        try:
-            heard = refuse(self.group, error)
-        except RuntimeError:  # nobody listens any more; what is wrong here is still to be said
-            return
-        if heard is not None:
-            raise heard from error
+        super().__exit__(kind, error, trace)
+        # The others wait for this rank's next message, and would until a timeout.
+        of_all: Exception | None = None
+        if isinstance(error, Exception) and not self._sent:
+            self._sent = True
+            with suppress(RankError):  # nobody listens any more: what is wrong here is left to say
+                of_all = refuse(self.group, error)
+        elif isinstance(error, Exception) and self._agreed:
+            of_all = self.group.fail(error)
+        if of_all is not None:
+            raise of_all from error
 
     @outside_graphs
     def handshake(
@@ -93,6 +95,7 @@ class GlobalBatch(Batch):
         own = Header(0, samples, n_negatives, int(optional))
         self._sent = True
         ranks = agree(self.group, own, facts, scale)
+        self._agreed = True
         counts = [header.samples for header in ranks]
         negatives = [header.n_negatives for header in ranks]
         self.samples, self.first = sum(counts), sum(counts[: self.rank])
@@ -127,7 +130,7 @@ class GlobalBatch(Batch):
         ring = self._takes_ring(x, y is None or both_ways, sum(y_counts))
         counts = self._x_rows, y_counts
         job = Job(x_ids, y_ids, target, both_ways, unit, self.group, *counts, engine, row_dtype)
-        nll, logit = (RingContrast if ring else GatherContrast).apply(x, y, scale, job)
+        nll, logit = (_Ring if ring else _Gather).apply(x, y, scale, job)
         return nll, logit
 
     def _takes_ring(self, x: Tensor, shares_tiles: bool, candidates: int) -> bool:
@@ -171,6 +174,23 @@ class GlobalBatch(Batch):
     def broadcast(self, *buffers: Tensor) -> None:
         for buffer in buffers:
             self.group.broadcast(buffer)
+
+
+# --- backward passes that fail on all ranks where one fails ---------------------------------------
+
+
+class _Gather(GatherContrast):
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with ctx.job.group.failing_together():
+            return GatherContrast.backward(ctx, *grads)
+
+
+class _Ring(RingContrast):
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with ctx.job.group.failing_together():
+            return RingContrast.backward(ctx, *grads)
 
 
 # --- differentiable sums --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The collectives that the losses need, each of which says which process it lost."""
+"""The collectives that the losses need, each of which says which process it lost, and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Exchange", "Group", "announce", "ended_ranks"]
+__all__ = ["Exchange", "Group", "RankError", "announce", "ended_ranks"]
+
+PATIENCE = 2.0
+"""Seconds after which a rank that has not failed like another counts as waiting for it."""
+UNUSED_TAG = 2**30 + 1
+_position: dict[str, int] = {}
+"""Messages begun in each group; equal on ranks that are at the same place."""
+
+
+class RankError(RuntimeError):
+    """What the ranks raise because of what happened on another one."""
 
 
 class Exchange:
@@ -44,7 +55,7 @@ class Group:
     """A process group, by ranks within it."""
 
     def __init__(self, handle: dist.ProcessGroup) -> None:
-        self.handle = handle
+        self.handle, self.name = handle, handle.group_name
         self.rank, self.size = dist.get_rank(handle), dist.get_world_size(handle)
 
     def global_rank(self, rank: int) -> int:
@@ -95,12 +106,71 @@ class Group:
     @contextmanager
     def watched(self, what: str, *peers: int) -> Iterator[None]:
         """Turn the failure of a message into a sentence that names the ranks it may be due to."""
+        _position[self.name] = _position.get(self.name, 0) + 1
         try:
             yield
         except RuntimeError as error:
-            raise RuntimeError(self._sentence(what, peers, error)) from error
+            raise RankError(self._sentence(what, peers, error)) from error
+
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Raise on every rank what one of them raises inside."""
+        try:
+            yield
+        except Exception as error:
+            if (of_all := self.fail(error)) is not None:
+                raise of_all from error
+            raise
+
+    def fail(self, error: Exception) -> RankError | None:
+        """Say that this rank fails between two messages, which the others would wait for.
+
+        Where all ranks fail at the same place, as where all of them run out of memory, they are
+        still in step. Otherwise there is no way back: the connections of a gloo group are closed,
+        so that the others fail at once and find the reason in the store. NCCL's own watchdog ends
+        the others.
+
+        Returns:
+            What this rank is to raise; None where its own error is right.
+        """
+        if isinstance(error, RankError):
+            return None
+        with suppress(RuntimeError):  # the store ended with the rank that kept it
+            store, here = _store(), f"{self.name}/{_position.get(self.name, 0)}"
+            store.set(f"ntxent/failed/{here}/{self.rank}", "")
+            everyone = [f"ntxent/failed/{here}/{rank}" for rank in range(self.size)]
+            last = time.monotonic() + PATIENCE
+            while time.monotonic() < last:
+                if store.check(everyone):
+                    return None
+                time.sleep(0.02)
+            sentence = (
+                f"rank {self.rank} of {self.size} failed in the middle of a loss: "
+                f"{type(error).__name__}: {error}. The others wait for its messages: start all "
+                "processes again"
+            )
+            first = store.compare_set(self._reason, "", sentence).decode()
+            self._close()
+            return RankError(first)
+        return None
+
+    @property
+    def _reason(self) -> str:
+        """Where the store keeps the reason for which this group was closed."""
+        return f"ntxent/closed/{self.name}"
+
+    def _close(self) -> None:
+        """Close gloo's connections to the other ranks, as every message that times out does."""
+        if "gloo" in dist.get_backend(self.handle):
+            peer = self.global_rank((self.rank + 1) % self.size)
+            never = dist.irecv(torch.empty(1), peer, group=self.handle, tag=UNUSED_TAG)
+            with suppress(RuntimeError):
+                never.wait(timedelta(milliseconds=1))  # type: ignore[union-attr]
 
     def _sentence(self, what: str, peers: Sequence[int], error: RuntimeError) -> str:
+        with suppress(RuntimeError):
+            if _store().check([self._reason]):
+                return str(_store().get(self._reason).decode())
         dead = ended_ranks(range(dist.get_world_size()))
         if dead:
             whose = f"rank {dead[0]} has ended" if len(dead) == 1 else f"ranks {dead} have ended"

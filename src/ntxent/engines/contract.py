@@ -82,13 +82,8 @@ class Sums(NamedTuple):
     logit: Tensor
     """lambda of (1), shaped alike."""
     saved: Tensor
-    """Whatever spares the backward pass work, of bounded size and of the shape that the engine's
-    ``saved_shape`` says; empty where nothing is saved, and in the backward pass of a block whose
-    ``nll`` is that of more candidates."""
-
-
-def _nothing(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
-    return (0,)
+    """Whatever spares the backward pass work, of bounded size. The backward pass has to do without
+    where it is empty: in a compiled graph, and where ``nll`` is that of more candidates."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +106,6 @@ class Engine:
     """``backward(block, sums, grad_nll, grad_logit, wants_dy) -> (dx, dy)``; ``grad_logit`` is None
     where b is 0, and ``dy`` is empty for ``y=None``, and where it is not wanted (a queue of
     negatives needs no gradient)."""
-    saved_shape: Callable[[Tensor, Tensor | None], tuple[int, ...]] = _nothing
-    """Shape of ``Sums.saved`` for these ``x`` and ``y``."""
     half_products: bool = False
     """Whether it multiplies half-precision rows faster than float32 ones, by enough to round the
     unit rows of half-precision embeddings for it."""

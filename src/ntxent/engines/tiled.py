@@ -187,12 +187,6 @@ def _forward(block: Block) -> Sums:
     return Sums(left.nll(), left.logit, saved)
 
 
-def _saved_shape(x: Tensor, y: Tensor | None) -> tuple[int, ...]:
-    if not _one_tile.fits(x, y):
-        return (0,)
-    return x.shape[0], x.shape[0] if y is None else y.shape[0]
-
-
 def _of_sides(operands: Operands) -> tuple[Tensor | None, Tensor | None]:
     """The targets of the rows, and of the columns that are anchors."""
     return (None, None) if operands.target is None else operands.sides(operands.target)
@@ -301,5 +295,4 @@ ENGINE = Engine(
     priority=0,
     forward=_forward,
     backward=_backward,
-    saved_shape=_saved_shape,
 )

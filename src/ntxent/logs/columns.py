@@ -44,6 +44,7 @@ class Columns:
         self.first: dict[str, float] = {}
         self._seen = 0
         self._roles: dict[str, int] = {}
+        self._stepped: set[str] = set()
         self._place = _Place(run_on)
         self._steps: dict[str, array[float]] = {}
         self._values: dict[str, array[float]] = {}
@@ -111,8 +112,13 @@ class Columns:
             if not (isfinite(step or 0.0) and isfinite(epoch or 0.0)):
                 self.skip(line, f"the step is {epoch if step is None else step}")
                 continue
+            mean = step is None and epoch is not None and self._place.counted
             at = self._place(epoch, step, total, bool(numbers))
             for name, number in numbers:
+                if mean and name in self._stepped:
+                    name = f"{name} (epoch)"  # the mean of an epoch among the values of its steps
+                elif step is not None:
+                    self._stepped.add(name)
                 if name not in values:
                     steps[name], values[name] = array("d"), array("d")
                 steps[name].append(at)
@@ -143,6 +149,11 @@ class _Place:
         self._first: float | None = None
         self._stride = 1.0
         self._offset = 0.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether a row has said its step."""
+        return self._step is not None
 
     def __call__(
         self, epoch: float | None, step: float | None, total: float | None, counts: bool

@@ -38,7 +38,10 @@ KINDS = (
     "*.jsonl.gz",
 )
 DEPTH = 4  # folders below the one given
-NO_LOGS = ("requirements", "params.txt", "readme", "args.txt", "config", "environment")
+NO_LOGS = (
+    *("requirements", "params.txt", "readme", "args.txt", "config", "environment"),
+    *("measures.csv", "license"),
+)
 
 
 def locate(path: Path) -> Path:

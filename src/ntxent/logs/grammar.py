@@ -40,8 +40,8 @@ FORMS = (
     # "loss": 5.1 and 'loss': '5.1'
     rf"""["'](?P<name>[^"'{{}}]{{1,80}})["']\s*:\s*["']?(?P<value>{NUMBER})["']?{END}""",
     # loss: 5.1, loss=5.1, loss 5.1, train loss -> 5.1, loss: tensor(5.1, loss is 5.1, loss | 5.1
-    rf"(?P<name>{WORD}(?:[ ]{WORD}){{0,3}}?)"
-    rf"(?:\s*(?:[:=]+|->|→|\|)\s*|\s+(?:is\s+)?)\[?(?:tensor\()?(?P<value>{NUMBER}){END}",
+    rf"(?P<name>{WORD}(?:[ ]{WORD}){{0,3}}?)[\"']?"
+    rf"(?:\s*(?:[:=]+|->|→|\|)\s*|\s+(?:(?:is|was|reached)\s+)?)\[?(?:tensor\()?(?P<value>{NUMBER}){END}",
 )
 GROUPS = ("name", "value", "label", "at", "of", "epoch")
 
@@ -58,6 +58,11 @@ PLACES = {
     f"f{k}": tuple(PATTERN.groupindex.get(f"{group}{k}") for group in GROUPS)
     for k in range(len(FORMS))
 }
+
+# val: loss=5.1, behind what stands before it on every line
+HELD_OUT_LINE = re.compile(
+    r"(?i)(?:[^A-Za-z]|INFO|DEBUG|root|main|__)*(?:val|valid|validation|test|eval|evaluation)\b(?![\s_.-]*loss)"
+)
 
 
 class Line(NamedTuple):
@@ -110,6 +115,8 @@ def read_line(text: str) -> Line:
 def _spans(text: str) -> _Spans:
     numbers: dict[str, tuple[int, int]] = {}
     fields: dict[str, tuple[int, int]] = {}
+    held_out = HELD_OUT_LINE.match(text)
+    before = "" if held_out is None else "val "
     for match in PATTERN.finditer(text):
         places = PLACES[match.lastgroup or ""]
         name, value, label, at, of, epoch = (match[place] if place else None for place in places)
@@ -129,7 +136,7 @@ def _spans(text: str) -> _Spans:
             elif is_step(name):
                 fields.setdefault("step", value_at)
             else:
-                numbers.setdefault(name, value_at)
+                numbers.setdefault(before + name, value_at)
     return _Spans(numbers, fields)
 
 

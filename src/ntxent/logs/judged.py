@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from ntxent.bounds import NOT_GIVEN, VARIANTS, Convention, Given
 from ntxent.diagnosis.trajectory import Trajectory, judge_in
+from ntxent.logs.names import BEHIND, PLAIN, rank
 from ntxent.logs.reading import Log, read_log
 from ntxent.logs.settings import KEYS, Settings, find_settings
 
@@ -55,7 +56,7 @@ def judge_log(
     judged = _judge(log, convention, sources)
     if judged.trajectory is None or judged.trajectory.end.verdict != "impossible" or column:
         return judged
-    for name in log.others:
+    for name in _instead(log):
         words = (
             f"{log.column!r} cannot be this loss, of which {judged.trajectory.end.floor:.4g} to "
             f"{judged.trajectory.end.ceiling:.4g} are possible; {name!r} can, and is taken."
@@ -78,6 +79,18 @@ def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> Judg
     except ValueError as error:
         return JudgedLog(log, convention, None, str(error), sources)
     return JudgedLog(log, convention, trajectory, None, sources)
+
+
+def _instead(log: Log) -> Iterator[str]:
+    """Columns that an impossible one may give way to: never to one whose name is of another loss.
+
+    Where the name is sure, as nce_loss, rather N or τ are wrong.
+    """
+    taken = rank(log.column) or 0
+    for name in log.others:
+        other = rank(name)
+        if other is not None and other < (PLAIN if taken < PLAIN else BEHIND):
+            yield name
 
 
 def _which(log: Log) -> str:

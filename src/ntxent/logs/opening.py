@@ -25,6 +25,7 @@ COMPRESSED: dict[bytes, Callable[[], Any]] = {
 }
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 HEAD = 65536
+RULES = str.maketrans("│┃║", "|||")  # of tables drawn with lines
 LONGEST = 2**24  # characters of a line; a binary file may have no line break at all
 
 
@@ -70,7 +71,7 @@ def open_log(path: Path) -> io.BufferedReader:
     if path == STDIN:
         stdin: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]
         return stdin
-    raw = path.open("rb", buffering=HEAD)
+    raw: io.BufferedReader = path.open("rb")
     magic = raw.read(6)
     raw.seek(0)
     start = next((s for head, s in COMPRESSED.items() if magic.startswith(head)), None)
@@ -118,6 +119,8 @@ def lines(stream: io.BufferedReader, columns: Columns) -> Iterator[tuple[int, st
         start = ""
         if "\x1b" in text:
             text = ANSI.sub("", text)
+        if not text.isascii():
+            text = text.translate(RULES)
         if "\r" in text:
             for part in re.split(r"\r+", text):
                 yield number, part

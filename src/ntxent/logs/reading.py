@@ -72,7 +72,8 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
     losses = [name for name in series if (name not in columns.also or name == column)]
     losses = [name for name in losses if name == column or ranks[name] is not None]
     if not losses and column is None:  # a table with one column beside its steps
-        losses = [name for name in series if name.startswith("column ")][-1:]
+        losses = [name for name in series if name.startswith("column ")]
+        losses = losses if len(losses) == 1 else []
     if not losses:
         raise NoLog(_no_column(source, column, columns))
     longest = max(len(series[name].values) for name in losses)
@@ -123,11 +124,12 @@ def _measured(series: dict[str, Series], also: tuple[str, ...]) -> dict[str, Ser
 def _rivals(
     taken: str, others: list[str], ranks: dict[str, int | None], series: dict[str, Series]
 ) -> Iterator[str]:
-    """Columns of another quantity whose names are as good, with as many values."""
+    """Columns of another quantity or run whose names are as good, with as many values."""
     for name in others:
         alike = (ranks[name] or 0) // 10 == (ranks[taken] or 0) // 10
         many = 2 * len(series[name].values) >= len(series[taken].values)
-        if alike and many and quantity(name) != quantity(taken):
+        other_run = " - " in name and name.rsplit(" - ", 1)[0] != taken.rsplit(" - ", 1)[0]
+        if alike and many and (other_run or quantity(name) != quantity(taken)):
             yield name
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from ntxent.logs.columns import ABSENT, LOOKED_AT, Columns, NoLog
 from ntxent.logs.grammar import NUMBER, Line, LineReader, flatten, read_line
-from ntxent.logs.names import is_epoch, rank, step_rank
+from ntxent.logs.names import HELD_OUT, is_epoch, rank, step_rank
 from ntxent.logs.opening import lines, open_log, peek
 
 DELIMITERS = ",\t;|"
 LARGEST_DOCUMENT = 2**29  # bytes of a JSON document, which is read as a whole
+PARTS = ("mode", "split", "phase", "stage", "subset")  # keys that say of which data a record is
 HEAD = 200  # lines in which the kind of a text shows
 Numbered = Iterator[tuple[int, str]]
 Rows = Iterator[tuple[int, Line]]
@@ -43,7 +44,7 @@ def text_rows(path: Path, columns: Columns) -> Rows:
                 yield from _document_rows(_document(text, path), columns)
                 return
             except json.JSONDecodeError:  # lines, the first of which is broken or no JSON
-                numbered = lines(io.BufferedReader(io.BytesIO(text)), columns)  # type: ignore[type-var,arg-type]
+                numbered = lines(io.BufferedReader(io.BytesIO(text)), columns)
         else:
             numbered = lines(stream, columns)
         first = list(islice(numbered, HEAD))
@@ -69,6 +70,8 @@ def _kind(first: list[tuple[int, str]], path: Path) -> tuple[Callable[..., Rows]
             if len(filled) == 1 and names:
                 return _table(names, split), at + 1
             continue
+        if split.delimiter is None and all(len(row) == len(names) + 1 for row in body[:5]):
+            names = ["", *names]  # pandas prints an index without a name
         whole = [row for row in body if len(row) == len(names) and _mostly_numbers(row)]
         plain = at == 0 and (split.delimited or len(names) == 1)
         if len(whole) > len(body) / 2 or (whole and plain):
@@ -82,8 +85,16 @@ def _kind(first: list[tuple[int, str]], path: Path) -> tuple[Callable[..., Rows]
         cells = split(filled[0])
         if len(filled) > 1 and all(cell and _is_number(cell) for cell in cells):
             names = [f"column {k}" for k in range(1, len(cells) + 1)]
+            if len(cells) > 1 and _counts([split(text)[0] for text in filled[:50]]):
+                names[0] = "step"
             return _table(names, split), 0
     return _printed_rows, 0
+
+
+def _counts(cells: list[str]) -> bool:
+    """Whether they are integers that increase."""
+    numbers = [int(cell) for cell in cells if cell.strip().isdigit()]
+    return len(numbers) == len(cells) and numbers == sorted(set(numbers))
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -120,6 +131,13 @@ def _json_rows(numbered: Numbered, columns: Columns) -> Rows:
 
 def _line(row: dict[str, Any], columns: Columns) -> Line:
     columns.show(row)
+    part = next((str(row[name]) for name in PARTS if name in row), "")
+    if part.lower() in HELD_OUT:
+        row = {
+            name if step_rank(name) is not None or is_epoch(name) else f"val/{name}": value
+            for name, value in row.items()
+            if name not in PARTS
+        }
     return Line(row)
 
 
@@ -138,7 +156,10 @@ def _document_rows(tree: Any, columns: Columns) -> Rows:
     if isinstance(tree, dict):
         columns.show({name: value for name, value in tree.items() if not isinstance(value, list)})
     for name, value in _lists(tree):
-        if all(isinstance(item, dict) for item in value):
+        if all(isinstance(item, list) and len(item) == 3 for item in value):
+            # TensorBoard's own JSON: wall time, step, value
+            records = [{"step": step, "value": number} for _, step, number in value]
+        elif all(isinstance(item, dict) for item in value):
             records = max(records, value, key=len)
         elif all(isinstance(item, (int, float, type(None))) for item in value):
             arrays[name] = value
@@ -215,7 +236,7 @@ def _ruled(text: str) -> bool:
 def _table(names: list[str], split: _Split) -> Callable[[Numbered, Columns], Rows]:
     def rows(numbered: Numbered, columns: Columns) -> Rows:
         other = [n for n in names if step_rank(n) is None and not is_epoch(n) and n != "Wall time"]
-        if columns.column is None and len(other) == 1 and other[0].startswith("column"):
+        if columns.column is None and len(other) == 1 and other[0].startswith("column "):
             columns.names[other[0]] = True
         wanted = [(index, name) for index, name in enumerate(names) if columns.want(name)]
         for number, text in numbered:

@@ -11,10 +11,11 @@ from ntxent.distributed import Batch, Mode
 from ntxent.losses.checks import (
     check_choice,
     check_finite_rows,
+    check_logits,
     checked_scale,
     checked_weights,
 )
-from ntxent.unit_rows import unit_rows, with_norms
+from ntxent.unit_rows import row_norms, unit_rows, with_norms
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -83,8 +84,10 @@ class Call:
         self.check_values = check_values
         self.batch, self.engine, self.device = batch, engine, like.device
         dtype = engines.accumulation_dtype(like.dtype)
-        if scale is not None and (temperature is None or temperature is TEMPERATURE):
-            temperature = None
+        if scale is not None:
+            # What stands for the default is told by identity, which a compiler does not keep.
+            if temperature is TEMPERATURE or torch.compiler.is_compiling():
+                temperature = None
         elif temperature is None:
             temperature = TEMPERATURE
         self.scale = checked_scale(temperature, scale, dtype, like.device, check_values)
@@ -101,8 +104,11 @@ class Call:
         if not (self.normalize or self.check_values):
             return z, None
         rows, norm = with_norms(z)
-        if self.check_values and rows is not z:  # as they are, all norms were found to be usual
-            check_finite_rows(names, norm, self.normalize)
+        if self.check_values:
+            if rows is not z:  # as they are, all norms were found to be usual
+                check_finite_rows(names, norm, self.normalize)
+            if not self.normalize:
+                check_logits(names, row_norms(z), self.scale)
         return (rows, norm) if self.normalize else (z, None)
 
     def unit_rows(self, z: Tensor, norm: Tensor | None) -> Tensor:
@@ -164,6 +170,17 @@ class Call:
         self.anchors = self.batch.samples * views
         if self.scale.requires_grad:
             self.scale = self.batch.replicated(self.scale)
+
+    def check_negatives(self, nll: Tensor) -> None:
+        """Refuse anchors without a negative, whose decoupled loss would be -inf."""
+        if not self.batch.optional:
+            return
+        without = (nll.detach() == -torch.inf).any().to(nll.dtype)
+        if bool(self.batch.largest(without)):
+            raise ValueError(
+                "ids: received equal ones for all candidates of an anchor, expected a negative for "
+                "each; with decoupled=True its loss would be -inf"
+            )
 
     @property
     def how(self) -> dict[str, Any]:

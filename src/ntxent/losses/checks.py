@@ -13,6 +13,7 @@ __all__ = [
     "check_embeddings",
     "check_finite_rows",
     "check_labels",
+    "check_logits",
     "check_together",
     "checked_number",
     "checked_scale",
@@ -68,7 +69,7 @@ def check_finite_rows(names: Sequence[str], norm: Tensor, normalize: bool) -> No
     """Norms ``[M, 1]`` of rows interleaved from the tensors ``names``: finite, and not 0 where
     divided by.
     """
-    if not len(norm):  # a rank may be left without samples
+    if not norm.shape[0]:  # a rank may be left without samples
         return
     shortest, longest = (float(end) for end in torch.aminmax(norm.detach()))  # NaN if any norm is
     if longest < math.inf and (shortest > 0 or not normalize):
@@ -83,6 +84,20 @@ def check_finite_rows(names: Sequence[str], norm: Tensor, normalize: bool) -> No
         "cosine similarity needs finite rows other than zero. Look at what the encoder returns: "
         "dead ReLUs before the last layer, an overflow in half precision, a diverged step"
     )
+
+
+def check_logits(names: Sequence[str], norm: Tensor, scale: Tensor) -> None:
+    """Norms of rows that are used as they are: a product of two of them, scaled, is finite."""
+    if not norm.shape[0]:
+        return
+    longest = float(norm.amax())
+    largest = torch.finfo(scale.dtype).max
+    if not longest * longest * float(scale.detach()) <= largest:
+        raise ValueError(
+            f"{' and '.join(dict.fromkeys(names))}: received rows of norm up to {longest:.3g}, "
+            f"whose logits are beyond {str(scale.dtype).removeprefix('torch.')}, expected shorter "
+            "ones; divide them by a constant, or pass normalize=True"
+        )
 
 
 def check_labels(name: str, labels: Tensor, length: int, device: torch.device) -> None:
@@ -120,7 +135,7 @@ def checked_weights(
             'in the order of reduction="none"'
         )
     if weights.is_complex():
-        raise TypeError(f"weights: received {weights.dtype}, expected real numbers")
+        raise TypeError(f"weights: received dtype {weights.dtype}, expected real numbers")
     if weights.device != device:
         raise ValueError(
             f"weights: received device {weights.device} for embeddings on {device}; "

@@ -80,12 +80,12 @@ def info_nce_loss(
         for name, rows in (("x", x), ("y", y)):
             check_embeddings(name, rows)
         check_together("x and y", [x, y])
-        n = len(x)
+        n = x.shape[0]
         shared = 0
         if negatives is not None:
             check_embeddings("negatives", negatives)
             check_together("x and negatives", [x, negatives], same_shape=False)
-            shared = len(negatives) if shared_negatives else 0
+            shared = negatives.shape[0] if shared_negatives else 0
             if shared_negatives and in_batch:  # each rank brings in a part of them
                 negatives = negatives[batch.rank :: batch.size]
         if not in_batch and symmetric:
@@ -100,7 +100,7 @@ def info_nce_loss(
         candidates, extra = y, 0
         if negatives is not None:
             negatives, norm = call.norms(["negatives"], negatives)
-            candidates, extra = torch.cat([y, negatives]), len(negatives)
+            candidates, extra = torch.cat([y, negatives]), negatives.shape[0]
             y_norm = None if norm is None or y_norm is None else torch.cat([y_norm, norm])
         if ids is not None:
             check_labels("ids", ids, n, x.device)
@@ -145,6 +145,8 @@ def info_nce_loss(
         )
         if not decoupled:
             log_odds = log1pexp(log_odds)
+        elif ids is not None:
+            call.check_negatives(log_odds[: 2 * n] if symmetric else log_odds)
         loss = (log_odds[:n] + log_odds[n : 2 * n]) / 2 if symmetric else log_odds
         return call.reduce(loss)
 

@@ -113,6 +113,8 @@ def nt_xent_loss(
             z, None, call.scale, x_ids=group, target=target, x_norm=norm, **call.how
         )
 
+        if decoupled and ids is not None:
+            call.check_negatives(nll)
         if v == 2:
             loss = nll if decoupled else log1pexp(nll)
             positive = logit

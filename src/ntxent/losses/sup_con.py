@@ -71,13 +71,13 @@ def sup_con_loss(
         check_choice("missing", missing, ("error", "skip"))
         check_embeddings("z", z, (2, 3))
         views = z.shape[1] if z.ndim == 3 else 1
-        check_labels("labels", labels, len(z), z.device)
+        check_labels("labels", labels, z.shape[0], z.device)
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         how = temperature, scale, reduction, weights, normalize, engine, check_values
         call = Call(batch, rows, *how)
         rows = call.unit_rows(*call.norms(["z"], rows))
-        call.handshake("sup_con", [rows], len(z), views=views, missing=missing)
-        m, first = len(rows), batch.first * views
+        call.handshake("sup_con", [rows], z.shape[0], views=views, missing=missing)
+        m, first = rows.shape[0], batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
             received = [call.anchors, rows.shape[1]]
             raise ValueError(f"z: received {received} in all, expected at least 2 rows and d >= 1")

@@ -31,13 +31,13 @@ def stack_views(views: Sequence[Tensor], layout: Layout | None) -> tuple[list[st
         (z,) = views
         check_embeddings("z", z, (2, 3))
         if z.ndim == 2:
-            if layout is None or len(z) % 2:
+            if layout is None or z.shape[0] % 2:
                 raise ValueError(
                     f"z: received one tensor of shape {list(z.shape)} with layout={layout!r}, "
                     'expected an even number of rows and layout="halves" (z1 above z2) or '
                     '"interleaved" (both views of a sample side by side)'
                 )
-            pairs = len(z) // 2
+            pairs = z.shape[0] // 2
             halves = z.view(2, pairs, z.shape[1]).transpose(0, 1)
             stacked = halves if layout == "halves" else z.view(pairs, 2, z.shape[1])
         else:

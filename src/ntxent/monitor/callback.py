@@ -44,7 +44,8 @@ class NTXentCallback(Callback):
         variant: A key of ``bounds.VARIANTS``.
         metric: Name of a logged metric to take instead of the returned loss.
         prefix: Put before the names of what is logged.
-        **options: ``queue``, ``every_n_steps`` and ``patience`` of :class:`HealthMonitor`.
+        **options: ``queue``, ``views``, ``negatives``, ``normalized``, ``every_n_steps`` and
+            ``patience`` of :class:`HealthMonitor`.
 
     >>> from lightning.pytorch import Trainer
     >>> watch = NTXentCallback(batch_size=256, temperature=0.5, every_n_steps=25)
@@ -60,7 +61,7 @@ class NTXentCallback(Callback):
         *,
         metric: str | None = None,
         prefix: str = "ntxent/",
-        **options: int,
+        **options: Any,
     ) -> None:
         self._new_monitor = partial(
             HealthMonitor, batch_size, temperature, dim, variant, say=_say, **options

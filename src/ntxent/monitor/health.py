@@ -7,13 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, SupportsFloat
 
+import numpy as np
+
 from ntxent.bounds import Convention
 from ntxent.diagnosis import Diagnosis
+from ntxent.diagnosis.course import recovers
 from ntxent.diagnosis.value import diagnose_in
 
 __all__ = ["HealthMonitor", "Similarities"]
 
 _LOG = logging.getLogger("ntxent")
+RECOVERS = (
+    "The loss is at chance and the embeddings lie in a narrow cone, but positives and negatives "
+    "move apart: a young run that starts so recovers."
+)
+GAPS = 400  # measured gaps kept; beyond, every other one
 
 
 class Similarities(Protocol):
@@ -33,7 +41,8 @@ class HealthMonitor:
     values given, every ``every_n_steps`` steps. What is warned of:
 
     - a value that no loss can have: NaN, infinite, negative, or beyond its limits;
-    - collapse, as soon as training falls into it, or if it starts there, after ``patience`` steps;
+    - collapse, as soon as training falls into it, or if it starts there, after ``patience`` steps,
+      and not while the gap between positives and negatives grows;
     - no better than chance for ``patience`` steps;
     - the floor: nothing is left to gain at this temperature.
 
@@ -45,6 +54,9 @@ class HealthMonitor:
         dim: d, the dimension of the embeddings; raises the floor where 2N is large against d.
         variant: A key of ``bounds.VARIANTS``.
         queue: Queued negatives, for moco.
+        views: Views of each sample, for the NT-Xent shapes.
+        negatives: Negatives that each query brings along, for InfoNCE and CLIP.
+        normalized: Whether embeddings have unit length.
         every_n_steps: Steps from one look to the next.
         patience: Steps before chance, or collapse from the start, is worth a word.
         say: What a warning is given to, at once; all are kept in ``warnings`` as well.
@@ -66,6 +78,9 @@ class HealthMonitor:
         variant: str = "nt_xent",
         *,
         queue: int | None = None,
+        views: int = 2,
+        negatives: int = 0,
+        normalized: bool = True,
         every_n_steps: int = 10,
         patience: int = 100,
         say: Callable[[str], object] = _LOG.warning,
@@ -73,7 +88,9 @@ class HealthMonitor:
         for name, steps in (("every_n_steps", every_n_steps), ("patience", patience)):
             if steps < 1:
                 raise ValueError(f"{name}: received {steps}, expected an integer >= 1")
-        self.convention = Convention(batch_size, temperature, variant, queue, dim)
+        self.convention = Convention(
+            batch_size, temperature, variant, queue, dim, views, negatives, normalized
+        )
         self.convention.limits()  # refuses what has none
         self.every_n_steps = every_n_steps
         self.patience = patience
@@ -82,6 +99,7 @@ class HealthMonitor:
         self.warnings: list[str] = []
         self._first_look: int | None = None
         self._episodes: dict[str, _Episode] = {}
+        self._gaps: list[float] = []
 
     def due(self, step: int) -> bool:
         """Whether that step, the first being 1, is looked at."""
@@ -120,6 +138,9 @@ class HealthMonitor:
         if stats is not None:
             health["positive_similarity"] = _number(stats.positive_similarity)
             health["negative_similarity"] = _number(stats.negative_similarity)
+            self._gaps.append(health["positive_similarity"] - health["negative_similarity"])
+            if len(self._gaps) > GAPS:
+                del self._gaps[1::2]
         try:
             found = diagnose_in(
                 self._convention(batch_size, temperature),
@@ -148,6 +169,7 @@ class HealthMonitor:
             "step": self.step,
             "first_look": self._first_look,
             "warnings": list(self.warnings),
+            "gaps": list(self._gaps),
             "episodes": {kind: asdict(episode) for kind, episode in self._episodes.items()},
         }
 
@@ -155,6 +177,7 @@ class HealthMonitor:
         """Continue from a :meth:`state_dict`: no warning is given twice, no episode forgotten."""
         self.step, self._first_look = state["step"], state["first_look"]
         self.warnings = list(state["warnings"])
+        self._gaps = list(state.get("gaps", ()))
         self._episodes = {kind: _Episode(**fields) for kind, fields in state["episodes"].items()}
 
     def _judge(self, found: Diagnosis) -> None:
@@ -163,6 +186,9 @@ class HealthMonitor:
             self._warn("impossible", " ".join((first, *middle, last)))
         elif found.verdict in ("at_chance", "above_chance"):
             self._warn("chance", f"{first} {last}", self.patience)
+        elif found.verdict == "collapsed" and recovers(np.array(self._gaps)):
+            # A narrow cone that positives and negatives leave.
+            self._warn("chance", RECOVERS, self.patience)
         elif found.verdict == "collapsed":
             # An untrained encoder may map all inputs to nearly one direction, and recover.
             since = self._episodes.get("collapsed", _Episode(self.step)).start

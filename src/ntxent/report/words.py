@@ -9,6 +9,7 @@ import numpy as np
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS, Convention
+from ntxent.diagnosis.verdict import TONES
 from ntxent.report.run import Run
 
 __all__ = [
@@ -36,14 +37,12 @@ HEADLINES = {
     "above_chance": "Above chance",
     "degenerate": "Nothing to contrast",
 }
-TONES = {
-    "at_floor": "good",
-    "learning": "good",
-    "at_chance": "doubtful",
-    "above_chance": "doubtful",
-    "impossible": "bad",
-    "collapsed": "bad",
-    "degenerate": "bad",
+# A run's course, where it asks for something else than its end does.
+COURSES = {
+    "flat": "Flat from the start",
+    "rising": "Rising",
+    "fell_then_rose": "Fell, then rose",
+    "diverged": "Diverged",
 }
 
 
@@ -154,7 +153,13 @@ def tell(run: Run) -> Story:
     if run.trajectory.ends_nonfinite:
         told = (*_state(run), course, *meaning, *_encoder(run))
         return Story("bad", "The loss became NaN or infinite", told, following)
-    return Story(tone, headline, (*_state(run), *meaning, *_encoder(run), course), following)
+    told = (*_state(run), *meaning, *_encoder(run), course)
+    shape = run.trajectory.course
+    if shape is not None and shape.troubled:
+        told = (*_state(run), course, *meaning, *_encoder(run))
+        tone = "doubtful" if tone == "good" else tone
+        return Story(tone, COURSES[shape.shape], told, following)
+    return Story(tone, headline, told, following)
 
 
 def judged(verdict: str, sentences: Sequence[str]) -> Story:

@@ -50,37 +50,45 @@ def trained(model, images, weights):
     return results, {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def synchronised_part(rank, folder, dtype):
+def synchronised_parts(rank, folder):
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
         rank=rank,
         world_size=2,
-        timeout=timedelta(seconds=30),
+        timeout=timedelta(seconds=300),
     )
     rows = slice(0, SIZES[0]) if rank == 0 else slice(SIZES[0], None)
-    images, weights = batches(dtype)
-    model = network().to(dtype)
-    convert_sync_batchnorm(model, "cpu")
-    part = trained(model, [batch[rows] for batch in images], weights[rows])
-    torch.save(part, f"{folder}/{rank}.pt")
+    parts = {}
+    for dtype in (torch.float64, torch.float32):
+        images, weights = batches(dtype)
+        model = network().to(dtype)
+        convert_sync_batchnorm(model, "cpu")
+        parts[dtype] = trained(model, [batch[rows] for batch in images], weights[rows])
+    torch.save(parts, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
 
-def in_two_processes(function, *arguments):
+@pytest.fixture(scope="module")
+def both_parts(tmp_path_factory):
+    """What two processes have by type, each."""
+    folder = tmp_path_factory.mktemp("parts")
     context = multiprocessing.get_context("forkserver")
-    workers = [context.Process(target=function, args=(rank, *arguments)) for rank in range(2)]
+    context.set_forkserver_preload(["ntxent.simclr.train.train"])  # as test_processes.py does
+    workers = [
+        context.Process(target=synchronised_parts, args=(rank, str(folder))) for rank in range(2)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0, 0]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_synchronised_normalisation_is_that_of_one_process(tmp_path, dtype):
-    in_two_processes(synchronised_part, str(tmp_path), dtype)
-    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+def test_synchronised_normalisation_is_that_of_one_process(both_parts, dtype):
+    parts = [part[dtype] for part in both_parts]
     model = network().double()
     images, weights = batches(torch.float64)
     whole, state = trained(model, images, weights)

@@ -130,7 +130,17 @@ def test_every_optimizer_trains(tmp_path, name, plain):
     assert curve != losses(plain)
 
 
-def test_loggers_of_the_configuration_get_every_step(tmp_path, monkeypatch):
+def test_loggers_of_the_configuration_get_every_step(tmp_path):
+    loggers = (logger("CSVLogger", save_dir=str(tmp_path / "csv")),)
+    run = trained(tmp_path, loggers=loggers)
+    assert read_config(run).loggers == loggers
+    (table,) = (tmp_path / "csv").rglob("metrics.csv")
+    with table.open(newline="") as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == losses(run)
+
+
+@pytest.mark.slow
+def test_mlflow_and_wandb_get_every_step(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="the extra loggers is not installed")
     mlflow = pytest.importorskip("mlflow", reason="the extra loggers is not installed")
     # MLflow asks for this before it writes to a folder.
@@ -140,10 +150,8 @@ def test_loggers_of_the_configuration_get_every_step(tmp_path, monkeypatch):
     loggers = (
         logger("MLFlowLogger", experiment_name="digits", tracking_uri=uri),
         logger("WandbLogger", project="digits", save_dir=str(tmp_path), offline=True),
-        logger("CSVLogger", save_dir=str(tmp_path / "csv")),
     )
     run = trained(tmp_path, loggers=loggers)
-    assert read_config(run).loggers == loggers
     client = mlflow.MlflowClient(uri)
     (experiment,) = (e for e in client.search_experiments() if e.name == "digits")
     (kept,) = client.search_runs([experiment.experiment_id])
@@ -153,9 +161,6 @@ def test_loggers_of_the_configuration_get_every_step(tmp_path, monkeypatch):
     wandb.finish()  # which the end of the process does otherwise
     (events,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert events.stat().st_size > 1000
-    (table,) = (tmp_path / "csv").rglob("metrics.csv")
-    with table.open(newline="") as file:
-        assert [float(row["loss"]) for row in csv.DictReader(file)] == losses(run)
 
 
 def logger(name, **arguments):

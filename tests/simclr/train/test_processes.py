@@ -59,11 +59,11 @@ def torchrun(*argv, **options):
 
 def test_torchrun_has_the_curve_of_one_process_even_when_stopped_and_resumed(tmp_path, single):
     long = torchrun(*OPTIONS, f"--folder={tmp_path}", "--name=a")
-    run, deadline = tmp_path / "a", time.monotonic() + 60
+    run, deadline = tmp_path / "a", time.monotonic() + 300
     while not (run / "checkpoint.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     long.send_signal(signal.SIGTERM)
-    out, err = long.communicate(timeout=60)
+    out, err = long.communicate(timeout=300)
     assert "everything kept in" not in out
     # One of the two says so, once.
     (step,) = re.findall(r"ntxent: terminated; the checkpoint of step (\d+) is kept", err)
@@ -130,7 +130,7 @@ def together(folder, *argv):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=120)
+        worker.join(timeout=300)
     outputs, errors = (
         [(folder / f"{name}{rank}").read_text() for rank in range(2)] for name in ("out", "err")
     )

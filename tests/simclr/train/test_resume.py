@@ -164,17 +164,17 @@ def test_tensorboard_has_every_step_once_resumed(tmp_path, whole):
     assert [step for step, _ in losses(run.tensorboard)] == list(range(10))
 
 
-def test_three_kills():
-    """The same command with --kills 20 is what the documentation reports."""
+def test_killed_runs_continue_to_the_same_bits():
+    """One is killed in a step, one while it writes a checkpoint; the documentation reports 20."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.claims.kills", "--kills", "3"],
+        [sys.executable, "-m", "benchmarks.claims.kills", "--kills", "2"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("resumed to the same bits") == 3
+    assert done.stdout.count("resumed to the same bits") == 2
     assert "writing a checkpoint" in done.stdout
 
 
@@ -182,11 +182,11 @@ def test_three_kills():
 def test_sigterm_is_one_line_and_143(tmp_path):
     command = [sys.executable, "-m", "ntxent", *OPTIONS, "--epochs=100000", "--name=long"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    metrics, deadline = tmp_path / "runs/long/metrics.csv", time.monotonic() + 60
+    metrics, deadline = tmp_path / "runs/long/metrics.csv", time.monotonic() + 300
     while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 143
     line = r"ntxent: terminated; the checkpoint of step (\d+) is kept; continue with: .*long\n"
     step = int(re.fullmatch(line, err)[1])

@@ -74,15 +74,22 @@ const Bounds = (() => {
   ];
   const moco = (k, t) => [Math.log1p(k), softplus(Math.log(k) - 2 / t), softplus(Math.log(k) + 2 / t)];
 
-  // The variants of Theorem 12, 13 and 14; their table is the library's, from the page's data.
-  const SHAPES = { 12: infoNce, 13: moco, 14: ntXent };
+  function decoupled(n, t) {
+    const top = ceiling(n, t);
+    return [Math.log(2 * n - 2), Math.log(2 * n - 2) - n / (n - 1) / t, logExpm1(top)];
+  }
+
+  // The variants of Theorem 12, 13 and 14, and the decoupled one with the floor of Theorem 6; their table is the library's, from the page's data.
+  const SHAPES = { 6: decoupled, 12: infoNce, 13: moco, 14: ntXent };
   const page = JSON.parse(document.getElementById("page-data").textContent);
 
-  function limits(variant, n, t, queue = null, d = null) {
+  function limits(variant, n, t, queue = null, d = null, negatives = 0) {
     const { theorem, queued, scale: { times, over, power } } = page.variants[variant];
     const shape = SHAPES[theorem], scale = (t ** power * times) / over;
-    const unit = n === 1 && !queued ? 0 : scale;
-    const [level, low, high] = shape(queued ? queue : Math.max(n, 2), t, d);
+    const unit = n === 1 && !queued && !negatives ? 0 : scale;
+    const [level, low, high] = negatives
+      ? moco(n * (negatives + 1) - 1, t)
+      : shape(queued ? queue : Math.max(n, 2), t, d);
     return { chance: unit * level, floor: unit * low, ceiling: unit * high, scale };
   }
 

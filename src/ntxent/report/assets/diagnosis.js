@@ -67,7 +67,7 @@ const Diagnosis = (() => {
   const times = ({ chance, floor, ceiling, scale }, factor) => ({
     chance: factor * chance, floor: factor * floor, ceiling: factor * ceiling, scale: factor * scale,
   });
-  const limitsOf = (s) => Bounds.limits(s.variant, s.n, s.t, s.queue, s.d);
+  const limitsOf = (s) => Bounds.limits(s.variant, s.n, s.t, s.queue, s.d, s.negatives || 0);
   const logaddexp = (a, b) => a + Bounds.softplus(b - a);
 
   function changed(stated, change) {
@@ -75,8 +75,9 @@ const Diagnosis = (() => {
     const { divide, multiply } = change;
     if (divide * multiply > 1 && row.queued) return null;
     if (divide > 1 && (n % divide || n <= divide)) return null;
+    if (change.negatives && row.theorem !== 12) return null;
     if (n * multiply > 2 ** 53 || (change.inverted && !(t >= 1e-3 && t <= 1e3))) return null;
-    const one = { ...stated, n: (n / divide) * multiply };
+    const one = { ...stated, n: (n / divide) * multiply, negatives: change.negatives };
     if (change.variant !== null) Object.assign(one, { variant: change.variant, queue: change.queue });
     if (change.temperature !== null) one.t = change.temperature;
     if (change.inverted) one.t = 1 / t;
@@ -88,19 +89,24 @@ const Diagnosis = (() => {
     const words = fill(change.words, {
       n: one.n, temperature: one.t, queue: one.queue, stated: t,
       candidates: 2 * n, anchors: change.anchors * n, base: change.base,
+      negatives: change.negatives, hard: n * (change.negatives + 1),
     });
     return { words, limits, t: one.t };
   }
 
   function denominator(kind, stated, limits) {
-    if (kind === "unnormalised") return { ...limits, floor: 0, ceiling: Infinity };
-    const nats = times(limits, 1 / limits.scale);
+    if (kind === "unnormalised") {
+      return stated.variant === "dcl" ? null : { ...limits, floor: 0, ceiling: Infinity };
+    }
+    let nats = times(limits, 1 / limits.scale);
     let change;
     if (kind === "with_self") {
       if (titles[stated.variant].theorem !== 14) return null;
       const own = { chance: 0, floor: 0, ceiling: 2 / stated.t };
       change = (end) => logaddexp(nats[end], own[end]);
     } else {
+      if (["sup_con", "dcl"].includes(stated.variant)) return null;
+      nats = times(limitsOf({ ...stated, d: null }), 1 / limits.scale);
       if (!(nats.floor > 0)) return null;
       change = (end) => nats[end] + Math.log(-Math.expm1(-nats[end]));
     }
@@ -129,7 +135,7 @@ const Diagnosis = (() => {
     }
     const unexplained = verdict === "impossible" || (verdict === "degenerate" && !hit(0));
     if (!unexplained) found = hit(limits.chance) ? [] : found.filter((a) => a.exact);
-    const rank = (a) => 2 * !a.exact + (a.verdict === "above_chance");
+    const rank = (a) => 4 * !a.exact + 2 * (a.ceiling === Infinity) + (a.verdict === "above_chance");
     return found.sort((a, b) => rank(a) - rank(b));
   }
 
@@ -147,7 +153,7 @@ const Diagnosis = (() => {
     if (verdict === "at_chance" && known(measured) && measured >= own.collapsed) verdict = "collapsed";
     if (verdict !== "impossible" && contradicted(loss, s, limits)) verdict = "impossible";
     const report = { ...s, ...limits, loss, verdict, position };
-    report.random = known(s.d) ? limits.chance + limits.scale * Bounds.logKernelMean(s.d, s.t) : null;
+    [report.random, report.spread] = random(s, limits);
     report.alone = report.interval = report.top1 = report.gradient = null;
     if (verdict !== "impossible" && verdict !== "degenerate") certify(report, limits);
     report.alternatives = alternatives(loss, setting, limits, verdict);
@@ -157,10 +163,18 @@ const Diagnosis = (() => {
 
   function nonNegative(loss, variant, limits, t) {
     if (!Number.isFinite(loss)) throw new Error(fill(own.refusals.nonfinite, { loss }));
-    if (loss < -limits.scale * tolerance(0, t)) {
+    if (limits.floor >= 0 && loss < -limits.scale * tolerance(0, t)) {
       throw new Error(fill(own.refusals.negative_loss, { loss, variant }));
     }
     return loss;
+  }
+
+  function random({ n, t, d }, limits) {
+    if (!known(d)) return [null, null];
+    const kernel = Bounds.logKernelMean(d, t), exponent = Bounds.logKernelMean(d, t / 2) - 2 * kernel;
+    let variance = 1 / (t * t * n * d);
+    if (n > 1 && exponent < 700) variance += (2 * Math.expm1(exponent)) / (2 * n * (2 * n - 1));
+    return [limits.chance + limits.scale * kernel, limits.scale * Math.sqrt(variance)];
   }
 
   function contradicted(loss, s, limits) {
@@ -186,6 +200,7 @@ const Diagnosis = (() => {
 
   function certify(report, limits) {
     const { n, t, variant, negative } = report;
+    if (variant === "dcl") return;
     const floor = limits.floor / limits.scale;
     let nats = report.loss / limits.scale;
     if (nats <= floor) nats = floor + tolerance(floor, t);
@@ -206,6 +221,7 @@ const Diagnosis = (() => {
     const fields = {
       loss: r.loss, batch_size: r.n, temperature: r.t, variant: r.variant, queue: r.queue ?? null,
       dim: r.d ?? null, floor: r.floor, chance: r.chance, ceiling: r.ceiling, random: r.random,
+      random_spread: r.spread, views: 2, negatives: 0, normalized: true,
     };
     const [low, high] = r.alone || [-1, 1];
     const [low_measured] = r.interval || [-1, 1];
@@ -229,7 +245,9 @@ const Diagnosis = (() => {
       span: r.chance - r.floor, unresolved: r.chance - r.floor < own.unresolved,
       measured: measured.filter(([, similarity]) => known(similarity))
         .map(([name, similarity]) => fill(own.phrases[name], { similarity })).join(", "),
-      like_random: r.random !== null && r.loss <= r.random + own.at_chance * (r.random - r.floor),
+      like_random: r.random !== null &&
+        r.loss <= r.random + own.at_chance * (r.random - r.floor) + own.draws * r.spread,
+      zero: r.loss === 0 && r.chance > 0,
     };
   }
 

@@ -121,8 +121,10 @@ const Page = (() => {
   const BUTTONS = ["zoomIn2d", "zoomOut2d", "pan2d", "select2d", "lasso2d", "autoScale2d"];
   const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: BUTTONS };
 
+  // Before Plotly is loaded a figure is only noted: it is drawn as soon as that has happened.
   function draw(plot, figure) {
     drawn.set(plot, figure);
+    if (!window.Plotly) return;
     const [data, layout] = build(figure, plot.clientWidth < 480);
     const first = !plot.classList.contains("js-plotly-plot");
     Plotly.react(plot, data, layout, CONFIG);
@@ -201,5 +203,6 @@ const Page = (() => {
   for (const plot of document.querySelectorAll("[data-figure]")) {
     if (figures[plot.dataset.figure]) draw(plot, figures[plot.dataset.figure]);
   }
-  return { draw, theme };
+  const ready = plotlyLoaded.then(redraw, () => {});
+  return { draw, ready, theme };
 })();

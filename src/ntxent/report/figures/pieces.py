@@ -167,12 +167,12 @@ def styles(runs: Sequence[Run], name: str, colour: str) -> list[Style]:
 
 
 class Drawn(NamedTuple):
-    """A run in a figure: its style, and the series that is drawn of it."""
+    """A run in a figure: its style, the series that is drawn, and how many values it had."""
 
     run: Run
     style: Style
     series: Thinned
-    count: int  # of logged values, before thinning
+    logged: int
 
 
 def curves(drawn: Sequence[Drawn], hover: str) -> tuple[list[Trace], list[dict[str, Any]]]:
@@ -204,11 +204,11 @@ def thinning_notes(drawn: Sequence[Drawn]) -> str:
         bins = f"{len(one.series.mean):,} bins of {one.series.per_bin:,}"
         if len(drawn) == 1:
             notes.append(
-                f"{one.count:,} logged steps are drawn as {bins}: the line is the mean of a bin, "
+                f"{one.logged:,} logged steps are drawn as {bins}: the line is the mean of a bin, "
                 "the shade spans its smallest and largest value."
             )
         else:
             notes.append(
-                f"{one.run.name}: {one.count:,} logged steps are drawn as the means of {bins}."
+                f"{one.run.name}: {one.logged:,} logged steps are drawn as the means of {bins}."
             )
     return " ".join(notes)
