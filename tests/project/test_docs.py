@@ -1,5 +1,6 @@
 """Pages point at what is there, and their tables are those of the rows."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -65,3 +66,10 @@ def test_every_file_and_command_that_a_text_names_exists():
 
 def test_the_tables_of_the_benchmarks_are_those_of_their_rows():
     assert report.PAGE.read_text() == report.page()
+
+
+def test_every_command_of_the_benchmarks_can_be_imported():
+    """Renames in the package reach them; what they print is another matter."""
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        importlib.import_module(name)
