@@ -104,8 +104,9 @@ def unit_pairs(z1: Tensor, z2: Tensor, names: tuple[str, str] = ("z1", "z2")) ->
 
 def handshake(ranks: Batch, what: str, z: Tensor, **facts: float) -> None:
     """Check that all ranks are about to measure the same, of as many rows."""
-    rows = {"what is computed": what, "rows": len(z), "width of the rows": z.shape[1]}
-    kind = {"dtype": str(z.dtype), "device": z.device.type}
+    rows: dict[str, str | int] = {"what is computed": what, "rows": len(z)}
+    kind: dict[str, str | int] = {"width of the rows": z.shape[1]}
+    kind |= {"dtype": str(z.dtype), "device": z.device.type}
     ranks.handshake(len(z), {**rows, **kind, **facts})
 
 

@@ -6,6 +6,7 @@ functions behind PyTorch's dispatcher, which would otherwise cost 0.2 ms a step.
 computes it is an argument. The laws are in :mod:`ntxent.engines.contract`.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
@@ -156,22 +157,11 @@ def _gradient(
     _, wants_dy, wants_d_scale, *others = ctx.needs_input_grad
     # Only where gradients of gradients are recorded is there one to refuse.
     recorded = _EagerBackward.apply if torch.is_grad_enabled() else run_backward
-    dx, dy, d_scale = (_contrast_backward if _traced(x) else recorded)(
-        *tensors,
-        ctx.both_ways,
-        ctx.unit,
-        nll,
-        logit,
-        saved,
-        grad_nll,
-        grad_logit,
-        ctx.engine,
-        ctx.row_dtype,
-        wants_dy,
-        wants_d_scale,
-        x_norm,
-        y_norm,
-    )
+    run: Callable[..., Any] = _contrast_backward if _traced(x) else recorded
+    block = *tensors, ctx.both_ways, ctx.unit
+    sums = nll, logit, saved
+    how = ctx.engine, ctx.row_dtype, wants_dy, wants_d_scale
+    dx, dy, d_scale = run(*block, *sums, grad_nll, grad_logit, *how, x_norm, y_norm)
     gradients = dx.to(x.dtype), dy.to(y.dtype) if wants_dy else None
     return *gradients, d_scale if wants_d_scale else None, *(None for _ in others)
 
@@ -190,7 +180,7 @@ def _no_vmap(*arguments: Any) -> NoReturn:
     raise RuntimeError(NO_VMAP)
 
 
-def _no_forward_mode(*arguments: Any) -> NoReturn:
+def _no_forward_mode(ctx: Any, *grads: Any) -> NoReturn:
     raise RuntimeError(
         f"ntxent: a derivative in forward mode (jvp, jacfwd, hessian) was asked for, {_REMEDY}"
     )

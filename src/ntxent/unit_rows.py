@@ -39,7 +39,8 @@ _POWER = {torch.float32: 2.0**88, torch.float64: 2.0**600}
 def row_norms(z: Tensor) -> Tensor:
     """``[M, 1]`` in the accumulation dtype, without gradient."""
     wide = accumulation_dtype(z.dtype)
-    return torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True, dtype=wide)
+    norms: Tensor = torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True, dtype=wide)
+    return norms
 
 
 def with_norms(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,13 +99,13 @@ def unit_rows(z: Tensor, norm: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def through_norm(grad: Tensor, unit: Tensor, norm: Tensor) -> Tensor:
-    """The gradient in z of u = z / |z|: the part of ``grad`` across u, over |z|.
-
-    Dividing by <u, u>, which rounding takes off 1, leaves none of the part along u.
-    """
-    unit = unit.to(grad.dtype)
-    along = torch.linalg.vecdot(unit, grad) / torch.linalg.vecdot(unit, unit)
-    return torch.addcmul(grad, unit, along.unsqueeze(1), value=-1).div_(norm)
+    """The gradient in z of u = z / |z|: the part of ``grad`` across u, over |z|."""
+    if unit.dtype == grad.dtype:
+        along = (unit * grad).sum(1, keepdim=True)
+    else:  # rounded to half precision, <u, u> is off 1 by more than the rounding of the rest
+        unit = unit.to(grad.dtype)
+        along = (unit * grad).sum(1, keepdim=True) / unit.square().sum(1, keepdim=True)
+    return torch.addcmul(grad, unit, along, value=-1).div_(norm)
 
 
 class _UnitRows(torch.autograd.Function):

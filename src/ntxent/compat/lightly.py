@@ -57,12 +57,13 @@ class NTXentLoss(nn.Module):
 
     def forward(self, out0: Tensor, out1: Tensor) -> Tensor:
         if self.bank is None:
-            return nt_xent_loss(
+            loss: Tensor = nt_xent_loss(
                 out0,
                 out1,
                 temperature=self.temperature,
                 distributed="auto" if self.gather_distributed else "local",
             )
+            return loss
         return self._against_bank(out0, out1, self.bank)
 
     def _against_bank(self, out0: Tensor, out1: Tensor, bank: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ class SupConLoss(nn.Module):
                 distributed="local",
             )
         counted = each if self.contrast_mode == "all" else each[: len(features)]
-        return counted.mean() * (self.temperature / self.base_temperature)
+        loss: Tensor = counted.mean() * (self.temperature / self.base_temperature)
+        return loss
 
 
 def _labels_of(mask: Tensor, samples: int) -> Tensor:

@@ -61,15 +61,16 @@ class GatherContrast(torch.autograd.Function):
         own, others, d_scales = [], [], []
         start, size = 0, len(saved) // len(ctx.blocks)
         for way, (anchor_ids, gathered_ids, target, counts) in enumerate(ctx.blocks):
-            anchors, gathered, scale, *sums = saved[way * size : (way + 1) * size]
+            anchors, gathered, scale, *rest = saved[way * size : (way + 1) * size]
+            sums = Sums(*rest)
             block = Block(
                 anchors, gathered, scale, anchor_ids, gathered_ids, target, False, job.unit
             )
             part = slice(start, start + len(anchors))
             start = part.stop
-            upstream = grad_nll[part], grad_logit[part]
+            how: Any = (job.engine, job.row_dtype, True, wants_d_scale)
             d_anchors, d_gathered, d_scale = run_backward(
-                *block, *sums, *upstream, job.engine, job.row_dtype, True, wants_d_scale
+                *block, *sums, grad_nll[part], grad_logit[part], *how
             )
             own.append(d_anchors)
             others.append(job.group.reduce_scatter_rows(d_gathered, counts))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.compiler import disable as outside_graphs
 from typing_extensions import Self
 
 from ntxent import engines
@@ -35,6 +34,15 @@ RING_BYTES = 2**28
 
 _log = logging.getLogger("ntxent")
 _said: set[str] = set()
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def outside_graphs(method: Method) -> Method:
+    """The method, at which a compiled graph ends: messages are no part of one."""
+    disabled: Method = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+    return disabled
 
 
 class GlobalBatch(Batch):

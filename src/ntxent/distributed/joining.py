@@ -47,7 +47,8 @@ def join(mode: Mode, process_group: dist.ProcessGroup | None) -> Batch:
     # Only here: this module needs PyTorch's compiler, whose import takes a second.
     from ntxent.distributed.global_batch import GlobalBatch
 
-    return GlobalBatch(handle, mode, error)
+    batch: Batch = GlobalBatch(handle, mode, error)
+    return batch
 
 
 def _is_group(handle: object) -> bool:

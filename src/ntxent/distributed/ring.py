@@ -121,8 +121,8 @@ class RingContrast(torch.autograd.Function):
         job: Job = ctx.job
         schedule: _Schedule = ctx.schedule
         two_sided: bool = ctx.two_sided
-        how = job.engine, job.row_dtype, True, ctx.needs_input_grad[2]
-        candidates, ids = (x, job.x_ids) if y is None else (y, job.y_ids)
+        how: Any = (job.engine, job.row_dtype, True, ctx.needs_input_grad[2])
+        candidates, ids = (x, job.x_ids) if y is None or job.y_ids is None else (y, job.y_ids)
         # In another rank's block an anchor has no target: its log-sum-exp stands for both.
         lse = nll + logit
 

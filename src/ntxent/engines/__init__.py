@@ -81,8 +81,7 @@ def select(name: str, device: str) -> Engine:
         RuntimeError: it cannot be used on this machine.
     """
     if name == "auto":
-        usable = [e for e in ENGINES.values() if e.supports(device)]
-        return max(usable, key=lambda e: e.priority)
+        return max((e for e in ENGINES.values() if e.supports(device)), key=_priority)
     engine = get(name)
     if not engine.supports(device):
         raise ValueError(
@@ -90,6 +89,10 @@ def select(name: str, device: str) -> Engine:
             f'{device!r}; move them, or pass engine="auto"'
         )
     return engine
+
+
+def _priority(engine: Engine) -> int:
+    return engine.priority
 
 
 def row_dtype(name: str, device: str, dtype: torch.dtype) -> torch.dtype:

@@ -130,4 +130,4 @@ class Operands:
 
 
 def _longest(rows: Tensor) -> float:
-    return torch.linalg.vector_norm(rows, dim=1).amax().item()
+    return float(torch.linalg.vector_norm(rows, dim=1).amax())

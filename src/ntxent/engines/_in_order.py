@@ -31,9 +31,9 @@ def run_in_order(
 
     ``scratch`` makes what a thread overwrites from task to task.
     """
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if not torch.backends.openmp.is_available():  # elsewhere a thread cannot limit its own
-        threads = 1
+    limited = torch.backends.openmp.is_available()  # type: ignore[no-untyped-call]
+    # Without OpenMP a thread cannot limit the threads of its own operations.
+    threads = torch.get_num_threads() if limited and device.type == "cpu" else 1
     if threads == 1:
         own = scratch()
         for task in tasks:

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+def check_choice(name: str, value: object, known: Sequence[object]) -> None:
     if value not in known:
         raise ValueError(
             f"{name}: received {value!r}, expected one of {', '.join(map(repr, known))}"

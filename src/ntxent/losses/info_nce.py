@@ -105,7 +105,11 @@ def info_nce_loss(
         if ids is not None:
             check_labels("ids", ids, n, x.device)
             ids = ids.long()
-        facts = {"symmetric": symmetric, "in_batch": in_batch, "decoupled": decoupled}
+        facts: dict[str, bool | int] = {
+            "symmetric": symmetric,
+            "in_batch": in_batch,
+            "decoupled": decoupled,
+        }
         facts |= {"ids given": ids is not None, "shared_negatives": shared_negatives}
         facts |= {"rows of the shared negatives": shared}
         call.handshake("info_nce", [x, candidates], n, n_negatives=extra, **facts)
@@ -273,7 +277,7 @@ class MoCoLoss(ContrastiveLoss):
                     f"keys: received {keys.shape[1]} coordinates, expected the {dim} of the queue; "
                     "build MoCoLoss with their number as dim"
                 )
-            facts = {
+            facts: dict[str, str | bool | int] = {
                 "what is computed": "moco",
                 "queue_size": size,
                 "dim": dim,
