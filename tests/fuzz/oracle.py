@@ -26,7 +26,6 @@ SLACK = 12.0
 # Norms and temperatures that must be right; beyond, a refusal will do.
 NORMS = (1e-22, 1e19)
 TAUS = (2e-3, 1e3)
-LARGEST_LOGIT = 1e30
 
 
 @dataclass
@@ -119,8 +118,10 @@ def refusals(call: Call, problem: Problem, scale: float) -> tuple[list[str], lis
     elif len(norms) and call.normalize and call.dtype != "float64":
         if norms.min() < NORMS[0] or norms.max() > NORMS[1]:
             may.append("a norm at the end of float32's range")
-    elif len(norms) and not call.normalize and scale * norms.max() ** 2 > LARGEST_LOGIT:
-        may.append("logits that float32 cannot carry")
+    elif len(norms) and not call.normalize:
+        digits = 52 if call.dtype == "float64" else 23
+        if scale * norms.max() ** 2 > 0.99 * 2.0**digits:
+            may.append("logits of which rounding leaves nothing")
     if not (scale > 0 and math.isfinite(scale)):
         must.append("the temperature")
     elif not TAUS[0] <= 1 / scale <= TAUS[1]:

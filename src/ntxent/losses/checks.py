@@ -87,16 +87,19 @@ def check_finite_rows(names: Sequence[str], norm: Tensor, normalize: bool) -> No
 
 
 def check_logits(names: Sequence[str], norm: Tensor, scale: Tensor) -> None:
-    """Norms of rows that are used as they are: a product of two of them, scaled, is finite."""
+    """Norms of rows that are used as they are: of a product of two, scaled, enough digits are left
+    for a probability (see ``_SCALES``).
+    """
     if not norm.shape[0]:
         return
     longest = float(norm.amax())
-    largest = torch.finfo(scale.dtype).max
+    _, largest = _SCALES[scale.dtype]
     if not longest * longest * float(scale.detach()) <= largest:
         raise ValueError(
             f"{' and '.join(dict.fromkeys(names))}: received rows of norm up to {longest:.3g}, "
-            f"whose logits are beyond {str(scale.dtype).removeprefix('torch.')}, expected shorter "
-            "ones; divide them by a constant, or pass normalize=True"
+            f"expected logits up to {largest:.2g}, beyond which "
+            f"{str(scale.dtype).removeprefix('torch.')} rounds by more than a nat; divide the rows "
+            "by a constant, or pass normalize=True"
         )
 
 
