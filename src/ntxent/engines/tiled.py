@@ -26,9 +26,10 @@ from ntxent.engines._in_order import run_in_order
 from ntxent.engines.contract import Block, Engine, Sums
 
 # Rows and columns of a tile, a thread's own. CPU: two tiles of 4 MiB of float32 a thread stay in
-# the last-level cache.
+# the last-level cache; with few rows, half as many of each, so that all threads have some to take.
 TILE = {"cpu": (512, 2048)}
 TILE_ELSEWHERE = (4096, 4096)
+FEW_ROWS = 4096
 
 
 class _Tile(NamedTuple):
@@ -49,6 +50,8 @@ class _Walk:
     def __init__(self, operands: Operands) -> None:
         self.operands = operands
         self.height, self.width = TILE.get(operands.x.device.type, TILE_ELSEWHERE)
+        if max(len(operands.x), len(operands.y)) <= FEW_ROWS:
+            self.height, self.width = self.height // 2, self.width // 2
 
     def tiles(self) -> Iterator[_Tile]:
         """Tiles in a fixed order; every boundary but the last is a multiple of the height."""

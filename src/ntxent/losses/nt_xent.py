@@ -99,7 +99,7 @@ def nt_xent_loss(
         z = stacked.flatten(0, 1)
         z, norm = call.norms(names, z)
         if v > 2:  # the other positives are computed of the unit rows as well
-            z, norm = call.unit_rows(z, norm), None
+            z, norm = call.unit_rows(z, norm).to(call.scale.dtype), None
         if ids is not None:
             check_labels("ids", ids, n, z.device)
         facts = {"decoupled": decoupled, "ids given": ids is not None, "return_stats": return_stats}

@@ -75,7 +75,8 @@ def sup_con_loss(
         rows = z.flatten(0, 1) if z.ndim == 3 else z
         how = temperature, scale, reduction, weights, normalize, engine, check_values
         call = Call(batch, rows, *how)
-        rows = call.unit_rows(*call.norms(["z"], rows))
+        # In the dtype of the loss, in which the gradients of its two parts are added.
+        rows = call.unit_rows(*call.norms(["z"], rows)).to(call.scale.dtype)
         call.handshake("sup_con", [rows], z.shape[0], views=views, missing=missing)
         m, first = rows.shape[0], batch.first * views
         if call.anchors < 2 or rows.shape[1] == 0:
