@@ -18,10 +18,11 @@ def run_in_order(
     scratch: Callable[[], Scratch],
     compute: Callable[[Task, Scratch], Result],
     add: Callable[[Task, Result], None],
-    device: torch.device,
+    on_threads: bool,
 ) -> None:
-    """Call ``add(task, compute(task, scratch()))`` for each task: on the CPU, ``compute`` on as
-    many threads as PyTorch uses for one operation; ``add`` one task at a time, in their order.
+    """Call ``add(task, compute(task, scratch()))`` for each task; where ``on_threads``, ``compute``
+    on as many threads as PyTorch uses for one operation, ``add`` one task at a time, in their
+    order.
 
     A thread takes the next task when it is free, and computes it alone. PyTorch would give each
     operation to all threads at once and, busily waiting, end it with its slowest thread: a tile has
@@ -33,7 +34,7 @@ def run_in_order(
     """
     limited = torch.backends.openmp.is_available()  # type: ignore[no-untyped-call]
     # Without OpenMP a thread cannot limit the threads of its own operations.
-    threads = torch.get_num_threads() if limited and device.type == "cpu" else 1
+    threads = torch.get_num_threads() if limited and on_threads else 1
     if threads == 1:
         own = scratch()
         for task in tasks:

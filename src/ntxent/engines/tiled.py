@@ -1,9 +1,10 @@
 """PyTorch tiles: any device, any dtype, memory O(M d).
 
-The block is walked in tiles, each of which a thread computes alone and adds in a fixed order
-(``_in_order.py``). A self-similarity block is symmetric, so only tiles on or right of the diagonal
-are computed, and each tile off it serves its rows and its columns: 2 M^2 d multiply-adds forward
-plus backward. A block that goes both ways shares its tiles in the same manner: 4 M K d.
+The block is walked in tiles, which are added in a fixed order; where they are many, each is
+computed by one thread alone (``_in_order.py``). A self-similarity block is symmetric, so only tiles
+on or right of the diagonal are computed, and each tile off it serves its rows and its columns:
+2 M^2 d multiply-adds forward plus backward. A block that goes both ways shares its tiles in the
+same manner: 4 M K d.
 
 Where the block is unshifted (``_block.py``), one exponential serves rows and columns; otherwise
 each tile subtracts the largest logit of each of its rows, and of each of its columns where they are
@@ -14,8 +15,8 @@ brackets are the equations of :mod:`ntxent.engines.contract`.
 """
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,10 +27,16 @@ from ntxent.engines._in_order import run_in_order
 from ntxent.engines.contract import Block, Engine, Sums
 
 # Rows and columns of a tile, a thread's own. CPU: two tiles of 4 MiB of float32 a thread stay in
-# the last-level cache; with few rows, half as many of each, so that all threads have some to take.
+# the last-level cache.
 TILE = {"cpu": (512, 2048)}
 TILE_ELSEWHERE = (4096, 4096)
-FEW_ROWS = 4096
+# Pairs from which tiles are given to threads. Below, starting the threads and sharing few tiles out
+# costs more than the operations lose by waiting for each other (N = 1024 on idle cores: 1.3 times
+# the time).
+MANY_PAIRS = 2**25
+
+
+_Result = TypeVar("_Result")
 
 
 class _Tile(NamedTuple):
@@ -50,8 +57,8 @@ class _Walk:
     def __init__(self, operands: Operands) -> None:
         self.operands = operands
         self.height, self.width = TILE.get(operands.x.device.type, TILE_ELSEWHERE)
-        if max(len(operands.x), len(operands.y)) <= FEW_ROWS:
-            self.height, self.width = self.height // 2, self.width // 2
+        self.height = min(self.height, len(operands.x))
+        self.width = min(self.width, len(operands.y))
 
     def tiles(self) -> Iterator[_Tile]:
         """Tiles in a fixed order; every boundary but the last is a multiple of the height."""
@@ -64,6 +71,16 @@ class _Walk:
             for left in range(rows.stop if symmetric else 0, k, self.width):
                 columns = slice(left, min(left + self.width, k))
                 yield _Tile(rows, columns, self.operands.two_sided)
+
+    def run(
+        self,
+        compute: Callable[[_Tile, Tensor], _Result],
+        add: Callable[[_Tile, _Result], None],
+    ) -> None:
+        """Compute every tile, and add the results in the order of the tiles."""
+        pairs = len(self.operands.x) * len(self.operands.y)
+        on_threads = self.operands.x.device.type == "cpu" and pairs >= MANY_PAIRS
+        run_in_order(self.tiles(), self.scratch, compute, add, on_threads)
 
     def scratch(self) -> Tensor:
         return self.operands.x.new_empty(2, self.height * self.width)
@@ -182,7 +199,7 @@ def _forward(block: Block) -> Sums:
         if of_columns is not None:
             right.add(tile.columns, of_columns)
 
-    run_in_order(walk.tiles(), walk.scratch, compute, add, operands.x.device)
+    walk.run(compute, add)
     saved = operands.x.new_empty(0)
     if operands.both_ways:
         nll = torch.cat([left.nll(), right.nll()])
@@ -287,7 +304,7 @@ def _backward(
         if to_columns is not None:
             dy[tile.columns] += to_columns
 
-    run_in_order(walk.tiles(), walk.scratch, compute, add, operands.x.device)
+    walk.run(compute, add)
     dx *= scale
     return dx, dy.mul_(scale) if wants_dy else dx.new_empty(0)
 
