@@ -247,11 +247,14 @@ def _tolerate(call, expected, parts, terms, named, upstream, weights, counted) -
     # Each row's gradient is a product over its partners, added up in the accumulation dtype: equal
     # terms are rounded the same way each time.
     relative += eps * max(max(side.candidate.shape) for side in parts) / 32
+    # Below the normal numbers of the accumulation dtype there is no relative precision.
+    least = torch.finfo(torch.float64 if call.dtype == "float64" else torch.float32).tiny
+    least *= (1 + beta) * max(max(side.candidate.shape) for side in parts)
     for name, bound in bounds.items():
         if name != "weights":
             length = named[name].detach().norm(dim=1) if call.normalize else 1.0
-            tolerances[name] = (relative * bound / length)[:, None]
-    tolerances["scale"] = relative * for_scale
+            tolerances[name] = ((relative * bound + least) / length)[:, None]
+    tolerances["scale"] = relative * for_scale + least
     if weights is not None:
         own = one + SLACK * eps * size.mean()
         if call.reduction == "mean":

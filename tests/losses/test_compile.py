@@ -54,8 +54,7 @@ def compiled(loss):
     return torch.compile(loss, backend=backend, dynamic=True, fullgraph=True), graphs
 
 
-# What depends on the values (the classes of sup_con) breaks a graph, so it is not here.
-LOSSES = [nt_xent, three_views, info_nce, with_negatives, with_ids]
+LOSSES = [nt_xent, three_views, info_nce, with_negatives, with_ids, sup_con]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -84,22 +84,28 @@ def sup_con_loss(
             raise ValueError(f"z: received {received} in all, expected at least 2 rows and d >= 1")
 
         everyone = batch.all_gather(labels.long().repeat_interleave(views))
-        classes, members = torch.unique(everyone, return_inverse=True)
-        size = torch.zeros(len(classes), dtype=torch.int64, device=z.device)
+        members = _members(everyone)
+        # With as many classes as rows no size depends on the labels, and a graph serves all of
+        # them; a message between ranks has those that there are.
+        classes = everyone.shape[0] if batch.size == 1 else int(members.amax()) + 1
+        size = torch.zeros(classes, dtype=torch.int64, device=z.device)
         positives = size.index_add(0, members, torch.ones_like(members))[members] - 1
         if batch.optional:
-            _check_classes(positives, missing, len(classes))
+            _check_classes(positives, missing, int(members.amax()) + 1)
         member, positives = members[first : first + m], positives[first : first + m]
 
         anchor = torch.arange(m, device=z.device)
         lse, _ = batch.contrast(rows, None, call.scale, x_ids=first + anchor, **call.how)
-        wide = rows.to(call.scale.dtype)
-        sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, member, wide)
+        # The sum of a class of equal rows would be rounded the same way at each of them.
+        wide = rows if z.device.type == "mps" else rows.double()  # which has no float64
+        sums = wide.new_zeros(classes, wide.shape[1]).index_add(0, member, wide)
         others = batch.total(sums)[member] - wide
         with torch.autocast(z.device.type, enabled=False):
             mean_positive = torch.linalg.vecdot(wide, others) / positives.clamp(min=1)
+        mean_positive = mean_positive.to(lse.dtype)
         counted = positives > 0
-        loss = torch.where(counted, lse - call.scale * mean_positive, 0.0)
+        without = 0.0 if missing == "skip" else torch.nan  # unchecked, it is not to pass unseen
+        loss = torch.where(counted, lse - call.scale * mean_positive, without)
         if views > 1:
             loss, counted = (t.view(-1, views).T.flatten() for t in (loss, counted))
         return call.reduce(loss, counted if missing == "skip" else None)
@@ -115,6 +121,18 @@ class SupConLoss(ContrastiveLoss):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return sup_con_loss(z, labels, scale=self.scale, **self.options)
+
+
+def _members(labels: Tensor) -> Tensor:
+    """``[M]``: of each label its place among those that there are, in ascending order.
+
+    As ``torch.unique(labels, return_inverse=True)[1]``, without a size that depends on the values.
+    """
+    ascending, order = labels.sort()
+    fresh = (
+        ascending != ascending.roll(1)
+    ).long()  # but for the first, whose neighbour is the last
+    return torch.empty_like(labels).scatter(0, order, fresh.cumsum(0) - fresh[:1])
 
 
 def _check_classes(positives: Tensor, missing: str, classes: int) -> None:
