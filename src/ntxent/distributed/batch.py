@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Literal
@@ -94,26 +94,9 @@ class Batch:
         """
         raise NotImplementedError
 
-    def contrast(
-        self,
-        x: Tensor,
-        y: Tensor | None,
-        scale: Tensor,
-        *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor | None = None,
-        both_ways: bool = False,
-        unit: bool = False,
-        x_norm: Tensor | None = None,
-        y_norm: Tensor | None = None,
-        engine: str = "auto",
-        row_dtype: torch.dtype | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows
-        of this one.
-        """
-        raise NotImplementedError
+    contrast: Callable[..., tuple[Tensor, Tensor]]
+    """:func:`ntxent.primitive.contrast` with the candidates of all ranks; ``target`` names rows of
+    this one."""
 
     def total(self, part: Tensor) -> Tensor:
         """The sum over the ranks, differentiable."""

@@ -119,25 +119,18 @@ class GlobalBatch(Batch):
         y: Tensor | None,
         scale: Tensor,
         *,
-        x_ids: Tensor,
-        y_ids: Tensor | None = None,
-        target: Tensor | None = None,
-        both_ways: bool = False,
-        unit: bool = False,
         x_norm: Tensor | None = None,
         y_norm: Tensor | None = None,
-        engine: str = "auto",
-        row_dtype: torch.dtype | None = None,
+        **settings: Any,
     ) -> tuple[Tensor, Tensor]:
-        unit_dtype = row_dtype or engines.accumulation_dtype(x.dtype)
+        y_counts = self._x_rows if y is None else self._y_rows
+        job = Job(self.group, self._x_rows, y_counts, **settings)
+        unit_dtype = job.row_dtype or engines.accumulation_dtype(x.dtype)
         if x_norm is not None:
             x = unit_rows(x, x_norm, unit_dtype)
         if y is not None and y_norm is not None:
             y = unit_rows(y, y_norm, unit_dtype)
-        y_counts = self._x_rows if y is None else self._y_rows
-        ring = self._takes_ring(x, y is None or both_ways, sum(y_counts))
-        counts = self._x_rows, y_counts
-        job = Job(x_ids, y_ids, target, both_ways, unit, self.group, *counts, engine, row_dtype)
+        ring = self._takes_ring(x, y is None or job.both_ways, sum(y_counts))
         nll, logit = (_Ring if ring else _Gather).apply(x, y, scale, job)
         return nll, logit
 

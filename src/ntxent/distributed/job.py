@@ -14,18 +14,18 @@ __all__ = ["Job"]
 class Job:
     """This rank's part of a block, and how all ranks compute it together."""
 
-    x_ids: Tensor
-    y_ids: Tensor | None
-    target: Tensor | None
-    """As in :class:`ntxent.engines.Block`; names rows of this rank."""
-    both_ways: bool
-    unit: bool
     group: Group
     x_counts: list[int]
     """Rows of ``x`` that each rank has."""
     y_counts: list[int]
-    engine: str
-    row_dtype: torch.dtype | None
+    x_ids: Tensor
+    """This and what follows as in :class:`ntxent.engines.Block`; of the rows of this rank."""
+    y_ids: Tensor | None = None
+    target: Tensor | None = None
+    both_ways: bool = False
+    unit: bool = False
+    engine: str = "auto"
+    row_dtype: torch.dtype | None = None
 
     def rounded(self, rows: Tensor) -> Tensor:
         """The rows as an engine, and a message, gets them."""
