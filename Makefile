@@ -7,16 +7,16 @@ run: .venv/.installed-train     ## Train SimCLR on the digits, evaluate, print t
 	$(BIN)/ntxent train $(ARGS)
 
 test: .venv/.installed-all chromium wheel       ## Tests and doctests, then the built wheel outside the checkout.
-	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-all: .venv/.installed-all chromium wheel   ## The same, with the tests that are marked slow.
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 check: .venv/.installed-all chromium    ## What each commit must pass.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 bench: .venv/.installed-train,peers     ## Time and memory beside the other libraries, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)
