@@ -27,6 +27,7 @@ from triton.compiler import ASTSource
 
 from ntxent.engines._triton import backward, blocks, forward, kernels
 from ntxent.engines._triton.tiling import Tiling, candidates
+from ntxent.engines.contract import Block, Sums
 
 WAYS = {
     "bfloat16": (torch.bfloat16, "ieee"),
@@ -138,14 +139,14 @@ def launches(way: str, width: int, shape: str, tiling: Tiling, *, atomic: bool) 
         y_ids = torch.arange(512)
     target = torch.arange(256 if shape != "both ways" else 768) % 256
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    inputs = (x, y, torch.tensor(2.0, dtype=wide), ids, y_ids, target)
+    block = Block(x, y, torch.tensor(2.0, dtype=wide), ids, y_ids, target, shape == "both ways")
     row = torch.zeros(len(target), dtype=wide)
     every: dict[Launch, None] = {}
     for programs in (2**10, 1):
         with _recorded(way, tiling, programs) as found:
-            forward.forward(*inputs)
+            forward.forward(block)
             gradient = backward.backward_atomic if atomic else backward.backward
-            gradient(row, row, *inputs, row, row, row[:0])
+            gradient(block, Sums(row, row, row[:0]), row, row)
         every |= found
     return list(every)
 

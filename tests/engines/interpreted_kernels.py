@@ -12,6 +12,7 @@ from ntxent import engines, nt_xent_loss
 from ntxent.engines import _triton
 from ntxent.engines._triton import backward, blocks, forward, precision, tuning
 from ntxent.engines._triton.tiling import candidates
+from ntxent.engines.contract import Block
 from problems import naive, problem
 
 assert _triton.INTERPRETED
@@ -32,16 +33,18 @@ TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 2e-5, torch.float32: 2e-5, tor
 def solved(engine, arguments):
     """nll, logit and the gradients for upstream 1, -1, ..., which targets tell apart from nll."""
     run = engines.get(engine)
-    nll, logit, kept = run.forward(*arguments)
-    grads = torch.linspace(-1, 2, 2 * len(nll), dtype=nll.dtype).view(2, -1)
-    return nll, logit, *run.backward(*grads, *arguments, nll, logit, kept)
+    x, *_, target = arguments
+    block = Block(*arguments, both_ways=len(target) > len(x))
+    sums = run.forward(block)
+    grads = torch.linspace(-1, 2, 2 * len(sums.nll), dtype=sums.nll.dtype).view(2, -1)
+    return sums.nll, sums.logit, *run.backward(block, sums, *grads, True)
 
 
 def exact(x, y, scale, *labels):
     """The same of the definition, in float64."""
     x, scale = x.double().requires_grad_(), scale.double()
     y = None if y is None else y.double().requires_grad_()
-    nll, logit = naive(x, y, scale, *labels)
+    nll, logit = naive(x, y, scale, *labels, both_ways=len(labels[-1]) > len(x))
     grads = torch.linspace(-1, 2, 2 * len(nll), dtype=torch.float64).view(2, -1)
     leaves = [x] if y is None else [x, y]
     some = nll.isfinite()
@@ -131,10 +134,10 @@ def test_small_probabilities_survive_in_half_precision(engine):
     x, _, ids, _, target = problem(600, None, 8, torch.float16)
     scale = torch.tensor(2.0)
     run = engines.get(engine)
-    nll, logit, kept = run.forward(x, None, scale, ids, None, target)
+    block = Block(x, None, scale, ids, None, target)
     grads = torch.full((2, 600), 1e-3)
     grads[1] = 0.0
-    dx, _ = run.backward(*grads, x, None, scale, ids, None, target, nll, logit, kept)
+    dx, _ = run.backward(block, run.forward(block), *grads, True)
     leaf = x.double().requires_grad_()
     expected, _ = naive(leaf, None, scale.double(), ids, None, target)
     (gradient,) = torch.autograd.grad(1e-3 * expected.sum(), leaf)
@@ -157,7 +160,8 @@ def test_strided_rows_and_expanded_labels(engine):
 def test_a_row_that_is_not_a_number_shows(engine):
     x, _, ids, _, target = problem(10, None, 4)
     x[3] = torch.nan
-    nll, *_ = engines.get(engine).forward(x, None, x.new_tensor(2.0), ids, None, target)
+    block = Block(x, None, x.new_tensor(2.0), ids, None, target)
+    nll = engines.get(engine).forward(block).nll
     assert nll.isnan().all()
 
 
