@@ -30,14 +30,15 @@ class DataConfig:
     """Data: images to learn from, and a part held out that only evaluation sees"""
 
     source: str = "digits"
-    """digits: scikit-learn's, 1797 images of 8x8 pixels; cifar10, cifar100 or stl10; a folder of
-    images; an .npz or .npy file; or a Dataset or LightningDataModule, as package.module:Class."""
+    """digits: scikit-learn's, 1797 images of 8x8 pixels; fashion_mnist, mnist, kmnist, emnist,
+    svhn, cifar10, cifar100 or stl10; a folder of images; an .npz, .npy or idx file; or a Dataset
+    or LightningDataModule, as package.module:Class."""
     root: str = "data"
-    """Folder that holds the files of cifar10, cifar100 and stl10."""
+    """Folder that holds the files of those datasets; Debian's in /usr/share/datasets are found."""
     download: bool = False
     """Let torchvision download the files that are missing there."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Arguments of your own Dataset or LightningDataModule."""
+    """Arguments of your own Dataset or LightningDataModule; the split of emnist."""
     labels: str = "auto"
     """auto: the first level of sub-folders, or the labels that come with the images; none: ignore
     them; or an .npy file, one label an image of an .npy. They are for evaluation only."""

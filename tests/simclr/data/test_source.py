@@ -85,10 +85,25 @@ def test_stl10_learns_from_unlabelled_images_and_probes_labelled_ones(tmp_path):
     np.testing.assert_array_equal(data.test.labels, [1, 9])
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
+NAMES = ("cifar10", "cifar100", "stl10", "svhn", "mnist", "kmnist", "emnist")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_missing_files_say_how_to_get_them(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=rf"data.root: {name} .*--data.download true"):
         open_source(DataConfig(source=name, root=str(tmp_path)))
+
+
+def test_svhn_counts_its_ten_as_zero(tmp_path):
+    from scipy.io import savemat
+
+    for part, rows in (("train", slice(0, 9)), ("test", slice(9, 12))):
+        labels = np.where(LABELS[rows] == 0, 10, LABELS[rows])[:, None].astype(np.uint8)
+        stored = {"X": PIXELS[rows].transpose(2, 3, 1, 0), "y": labels}
+        savemat(tmp_path / f"{part}_32x32.mat", stored)
+    source = open_source(DataConfig(source="svhn", root=str(tmp_path)))
+    torch.testing.assert_close(source.train[range(9)], torch.from_numpy(PIXELS[:9]))
+    np.testing.assert_array_equal(source.test.labels, LABELS[9:])
 
 
 def test_a_cut_off_file_is_named(tmp_path):

@@ -19,6 +19,7 @@ __all__ = [
     "Shape",
     "Skipped",
     "Source",
+    "class_numbers",
     "is_tiny",
     "to_unit",
 ]
@@ -117,6 +118,11 @@ def is_tiny(shape: Shape) -> bool:
     (True, False)
     """
     return max(shape[1:]) <= 16
+
+
+def class_numbers(images: MemoryImages) -> list[str]:
+    """Returns the numbers of the classes, as names where there are no others."""
+    return [] if images.labels is None else [str(n) for n in range(int(images.labels.max()) + 1)]
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Datasets by name: scikit-learn's digits, and CIFAR and STL-10 from files on disk."""
+"""Datasets by name: scikit-learn's digits, and those of torchvision from files on disk."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ntxent.simclr.config import DataConfig
-from ntxent.simclr.data.images import Labels, MemoryImages, Source
+from ntxent.simclr.data.idx import find_part, read_part
+from ntxent.simclr.data.images import Labels, MemoryImages, Source, class_numbers
 
 __all__ = ["PUBLISHED"]
 
@@ -50,7 +51,7 @@ class _Binary:
         folder = root / self.folder
         train, test = (self._part(folder, pattern) for pattern in (self.train, self.test))
         names = folder / self.names
-        classes = names.read_text().split() if names.is_file() else _numbered(train)
+        classes = names.read_text().split() if names.is_file() else class_numbers(train)
         return Source(train, test, classes)
 
     def _part(self, folder: Path, pattern: str) -> MemoryImages:
@@ -94,18 +95,67 @@ def _stl10(config: DataConfig) -> Source:
         _torchvision("stl10", config, split=part) for part in ("train+unlabeled", "test")
     )
     images = _stl_images(train)
-    return Source(images, _stl_images(test), train.classes or _numbered(images))
-
-
-def _numbered(images: MemoryImages) -> list[str]:
-    """Returns the numbers of the classes as their names."""
-    return [] if images.labels is None else [str(n) for n in range(int(images.labels.max()) + 1)]
+    return Source(images, _stl_images(test), train.classes or class_numbers(images))
 
 
 def _stl_images(part: Any) -> MemoryImages:
     pixels: Tensor = torch.from_numpy(part.data)
     labels: Labels = np.asarray(part.labels, dtype=np.int64)
     return MemoryImages(pixels, labels)
+
+
+def _svhn(config: DataConfig) -> Source:
+    train, test = (_torchvision("svhn", config, split=part) for part in ("train", "test"))
+    images = _stl_images(train)
+    return Source(images, _stl_images(test), class_numbers(images))
+
+
+# Where Debian's package dataset-fashion-mnist has its files; other packages may follow its names.
+SYSTEM = Path("/usr/share/datasets")
+
+
+def _mnist(name: str, folder: str, config: DataConfig) -> Source:
+    """Returns the images of MNIST, Fashion-MNIST, KMNIST or EMNIST, all in idx files.
+
+    Args:
+        name: The source.
+        folder: torchvision's folder of the files, which is the name of its class.
+        config: The options; ``arguments`` may name the ``split`` of EMNIST.
+    """
+    from torchvision import datasets
+
+    root = Path(config.root).expanduser()
+    folders = [root / folder / "raw", root / name, root, SYSTEM / name.replace("_", "-")]
+    split = str(config.arguments.get("split", "balanced"))
+    if name == "emnist":
+        known = datasets.EMNIST.classes_split_dict
+        if split not in known:
+            raise ValueError(f"data.arguments: split: received {split!r}, expected {[*known]}")
+        prefixes, classes = (f"emnist-{split}-train", f"emnist-{split}-test"), known[split]
+    else:
+        prefixes, classes = ("train", "t10k"), getattr(datasets, folder).classes
+    found = [find_part(folders, prefix) for prefix in prefixes]
+    if None in found and config.download:
+        options = {"split": split} if name == "emnist" else {}
+        getattr(datasets, folder)(str(root), download=True, **options)
+        found = [find_part(folders, prefix) for prefix in prefixes]
+    missing = [f"{prefix}-*" for prefix, part in zip(prefixes, found, strict=True) if part is None]
+    if missing:
+        package = "apt-get install dataset-fashion-mnist, or " if name == "fashion_mnist" else ""
+        raise FileNotFoundError(
+            f"data.root: {name} is not in {', '.join(map(str, folders))}: "
+            f"no {' and '.join(missing)} files of images (idx3-ubyte) and labels "
+            f"(idx1-ubyte), with or without .gz; get them with {package}--data.download true"
+        )
+    train, test = (
+        read_part(*part, transposed=name == "emnist") for part in found if part is not None
+    )
+    if classes[0] == "N/A":  # EMNIST's letters are numbered from 1
+        classes = classes[1:]
+        for images in (train, test):
+            assert images.labels is not None
+            images.labels = images.labels - 1
+    return Source(train, test, [name.partition(" - ")[0] for name in classes])
 
 
 def _torchvision(name: str, config: DataConfig, **part: Any) -> Any:
@@ -118,7 +168,18 @@ def _torchvision(name: str, config: DataConfig, **part: Any) -> Any:
             folder = Path(self.root) / self.base_folder
             return all((folder / file).is_file() for file, _ in self.train_list + self.test_list)
 
-    known = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": Stl10}
+    class Svhn(datasets.SVHN):  # type: ignore[misc, unused-ignore]
+        """Accepts any file of the format, whatever its checksum."""
+
+        def _check_integrity(self) -> bool:
+            return Path(self.root, str(self.filename)).is_file()
+
+    known = {
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+        "stl10": Stl10,
+        "svhn": Svhn,
+    }
     try:
         return known[name](config.root, download=config.download, **part)
     except RuntimeError as error:  # torchvision's for missing or other files
@@ -135,4 +196,9 @@ PUBLISHED: dict[str, Callable[[DataConfig], Source]] = {
     "cifar10": partial(_cifar, "cifar10"),
     "cifar100": partial(_cifar, "cifar100"),
     "stl10": _stl10,
+    "svhn": _svhn,
+    "mnist": partial(_mnist, "mnist", "MNIST"),
+    "fashion_mnist": partial(_mnist, "fashion_mnist", "FashionMNIST"),
+    "kmnist": partial(_mnist, "kmnist", "KMNIST"),
+    "emnist": partial(_mnist, "emnist", "EMNIST"),
 }

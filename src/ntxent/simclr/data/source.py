@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.arrays import open_arrays
+from ntxent.simclr.data.custom import open_custom
+from ntxent.simclr.data.folder import open_folder
+from ntxent.simclr.data.idx import has_idx_files, is_idx, open_idx
 from ntxent.simclr.data.images import LARGEST_SIZE, Source
+from ntxent.simclr.data.published import PUBLISHED
 
 __all__ = ["open_source"]
 
@@ -38,23 +44,19 @@ def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
 
 def _opened(config: DataConfig, largest_size: int) -> Source:
     name, path = config.source, Path(config.source).expanduser()
-    if name in ("digits", "cifar10", "cifar100", "stl10"):
-        from ntxent.simclr.data.published import PUBLISHED
-
+    if name in PUBLISHED:
         return PUBLISHED[name](config)
-    if path.is_dir():
-        from ntxent.simclr.data.folder import open_folder
-
+    if path.is_dir() and not has_idx_files(path):
         return open_folder(path, config, largest_size)
+    if path.is_dir() or (path.is_file() and is_idx(path)):
+        return open_idx(path, config)
     if path.suffix in (".npz", ".npy"):
-        from ntxent.simclr.data.arrays import open_arrays
-
         return open_arrays(path, config)
     if ":" in name:
-        from ntxent.simclr.data.custom import open_custom
-
         return open_custom(config)
+    nearest = get_close_matches(name, PUBLISHED, n=1)
     raise FileNotFoundError(
-        f"data.source: received {name!r}, which is no folder here; expected digits, cifar10, "
-        "cifar100, stl10, a folder of images, an .npz or .npy file, or package.module:Class"
+        f"data.source: received {name!r}, which is no file or folder here; expected "
+        f"{', '.join(PUBLISHED)}, a folder of images, an .npz, .npy or idx file, or "
+        f"package.module:Class{f'; did you mean {nearest[0]}?' if nearest else ''}"
     )
