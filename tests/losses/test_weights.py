@@ -127,7 +127,11 @@ def test_a_mean_by_negative_weights_unchecked_is_the_quotient_of_the_sums():
             {"reduction": "sum"},
             r"weights: received a value that is not finite",
         ),
-        (torch.ones(N, dtype=torch.complex64), {}, r"weights: received torch.complex64, expected"),
+        (
+            torch.ones(N, dtype=torch.complex64),
+            {},
+            r"weights: received dtype torch.complex64, expected",
+        ),
         (
             torch.ones(N, device="meta"),
             {},
