@@ -204,8 +204,11 @@ class EvaluationConfig:
     """Shares of the labels of further small probes, of each class at least one label."""
     draws: int = 10
     """Random draws of the labels for each small probe."""
-    neighbors: int = 5
-    """Neighbours that vote in kNN, by cosine similarity."""
+    neighbors: int | None = None
+    """Neighbours that vote in kNN, the most similar by cosine; by default 200, or a tenth of the
+    labelled images where that is less."""
+    knn_temperature: float | None = 0.1
+    """Temperature of the votes, which weigh exp(cosine / temperature); null: all weigh the same."""
     knn_every: int = 0
     """Epochs between two measurements of kNN accuracy during training; 0 for none."""
 
@@ -217,7 +220,11 @@ class EvaluationConfig:
         _require(within, "evaluation.label_shares", self.label_shares, "shares between 0 and 1")
         spread = "an integer >= 2: a standard deviation needs two draws"
         _require(self.draws >= 2, "evaluation.draws", self.draws, spread)
-        _require(self.neighbors >= 1, "evaluation.neighbors", self.neighbors, "an integer >= 1")
+        near, heat = self.neighbors, self.knn_temperature
+        counted = near is None or near >= 1
+        _require(counted, "evaluation.neighbors", near, "an integer >= 1, or null")
+        warm = heat is None or 0 < heat < math.inf
+        _require(warm, "evaluation.knn_temperature", heat, "a number > 0, or null")
         _require(self.knn_every >= 0, "evaluation.knn_every", self.knn_every, "an integer >= 0")
 
 

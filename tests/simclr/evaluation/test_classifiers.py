@@ -16,17 +16,32 @@ def digits():
     return train, labels[:1300], test, labels[1300:]
 
 
+@pytest.mark.parametrize("temperature", [None, 0.1, 1.0])
 @pytest.mark.parametrize("neighbors", [1, 5, 20])
-def test_knn_votes_as_scikit_learns(digits, neighbors):
+def test_knn_votes_as_scikit_learns(digits, neighbors, temperature):
     train, labels, test, _ = digits
-    theirs = KNeighborsClassifier(neighbors, metric="cosine").fit(train, labels).predict(test)
-    np.testing.assert_array_equal(knn(train, labels, test, neighbors), theirs)
+
+    def weights(distance):
+        return np.exp((1 - distance) / temperature)
+
+    weights = "uniform" if temperature is None else weights
+    theirs = KNeighborsClassifier(neighbors, metric="cosine", weights=weights).fit(train, labels)
+    answers = knn(train, labels, test, neighbors, temperature)
+    np.testing.assert_array_equal(answers, theirs.predict(test))
+
+
+def test_by_default_a_tenth_of_the_features_votes_up_to_200(digits):
+    train, labels, test, _ = digits
+    np.testing.assert_array_equal(knn(train, labels, test), knn(train, labels, test, 130))
+    np.testing.assert_array_equal(
+        knn(train[:5], labels[:5], test), knn(train[:5], labels[:5], test, 1)
+    )
 
 
 def test_a_tie_of_votes_goes_to_the_smallest_label():
     train = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     labels = np.array([7, 7, 3, 3])
-    assert knn(train, labels, np.array([[1.0, 1.0]]), 4).tolist() == [3]
+    assert knn(train, labels, np.array([[1.0, 1.0]]), 4, None).tolist() == [3]
 
 
 def test_sgd_comes_close_to_the_exact_solution(digits):

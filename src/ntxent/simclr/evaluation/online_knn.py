@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from ntxent.simclr.config import EvaluationConfig
 from ntxent.simclr.data import ImageData, Images
-from ntxent.simclr.evaluation.classifiers import knn, standardise
+from ntxent.simclr.evaluation.classifiers import knn
 from ntxent.simclr.evaluation.features import extract_features
 
 __all__ = ["OnlineKNN"]
@@ -32,15 +32,22 @@ class OnlineKNN(Callback):
     Args:
         data: Labelled and held-out images.
         every: Epochs from one measurement to the next.
-        neighbors: Neighbours that vote.
+        neighbors: Neighbours that vote, at most the labelled images that are read; by default
+            :func:`~ntxent.simclr.evaluation.classifiers.default_neighbors`.
         field: Name of the encoder among the module's attributes.
+        temperature: Temperature of the votes, or None.
 
     Raises:
         ValueError: the data has no labels.
     """
 
     def __init__(
-        self, data: ImageData, every: int = 1, neighbors: int = 5, field: str = "encoder"
+        self,
+        data: ImageData,
+        every: int = 1,
+        neighbors: int | None = None,
+        field: str = "encoder",
+        temperature: float | None = 0.1,
     ) -> None:
         self.train, self.test = _subset(data.labelled), _subset(data.test)
         if self.train.labels is None or self.test.labels is None:
@@ -49,14 +56,19 @@ class OnlineKNN(Callback):
                 "leave it at 0"
             )
         self.labels, self.test_labels = self.train.labels, self.test.labels
-        self.every, self.neighbors, self.field = every, neighbors, field
+        self.every, self.field = every, field
+        self.neighbors = None if neighbors is None else min(neighbors, len(self.train))
+        self.temperature = temperature
         self.workers = data.config.workers
         self.history: list[tuple[int, float]] = []
 
     @classmethod
     def of(cls, data: ImageData, config: EvaluationConfig) -> OnlineKNN | None:
         """Returns the callback for ``evaluation.knn_every`` epochs, None for 0."""
-        return cls(data, config.knn_every, config.neighbors) if config.knn_every else None
+        if not config.knn_every:
+            return None
+        temperature = config.knn_temperature
+        return cls(data, config.knn_every, config.neighbors, temperature=temperature)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -74,11 +86,10 @@ class OnlineKNN(Callback):
     def accuracy(self, module: Any) -> float:
         """Returns the accuracy of the encoder as it is, from 0 to 1."""
         encoder, shape = getattr(module, self.field), module.views.shape
-        features = (
+        train, test = (
             extract_features(encoder, part, shape, self.workers) for part in (self.train, self.test)
         )
-        train, test = standardise(*features)
-        predicted = knn(train, self.labels, test, min(self.neighbors, len(train)))
+        predicted = knn(train, self.labels, test, self.neighbors, self.temperature)
         return float((predicted == self.test_labels).mean())
 
 

@@ -52,13 +52,13 @@ class Probes:
                     f"evaluation.labels_per_class: received {count}, expected at most {smallest}, "
                     "the training images of the smallest class"
                 )
-        if config.neighbors > len(train_labels):
+        if config.neighbors is not None and config.neighbors > len(train_labels):
             raise ValueError(
                 f"evaluation.neighbors: received {config.neighbors}, expected at most "
                 f"{len(train_labels)}, the number of training images"
             )
         self.train_labels, self.test_labels = train_labels, test_labels
-        self.neighbors = config.neighbors
+        self.neighbors, self.knn_temperature = config.neighbors, config.knn_temperature
         counts = {f"linear_{count}": np.full_like(sizes, count) for count in per_class}
         for share in config.label_shares:
             counts[f"linear_{100 * share:g}%"] = np.maximum(1, np.rint(share * sizes)).astype(int)
@@ -83,17 +83,17 @@ class Probes:
     def predictions(self, train: Array, test: Array) -> dict[str, list[Array]]:
         """Returns the label that each probe gives each held-out image, a list entry for each draw.
 
-        The features, ``[n_train, f]`` and ``[n_test, f]``, are standardised.
+        The features, ``[n_train, f]`` and ``[n_test, f]``, are standardised for the linear probes.
         """
-        train, test = standardise(train, test)
         labels = self.train_labels
+        near = knn(train, labels, test, self.neighbors, self.knn_temperature)
+        train, test = standardise(train, test)
         predicted = {
             name: [linear(train[rows], labels[rows], test) for rows in draws]
             for name, draws in self.draws.items()
         }
         predicted["linear_all"] = [linear(train, labels, test)]
-        predicted["knn"] = [knn(train, labels, test, self.neighbors)]
-        return predicted
+        return predicted | {"knn": [near]}
 
     def predictions_of(
         self, encoders: Mapping[str, nn.Module], data: ImageData, shape: Shape
