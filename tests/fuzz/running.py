@@ -28,7 +28,7 @@ MODULES = {"nt_xent": NTXentLoss, "sup_con": SupConLoss, "info_nce": InfoNCELoss
 
 # What a refusal reads like: what it is about, what came and what was expected; or one of these.
 CLEAR = re.compile(
-    r"^[\w :\[\],.]+: (received .*expected |row \d+ (has|is) )"
+    r"^[\w :\[\],.()/]+: (received .*expected |row \d+ (has|is) )"
     r"|^ntxent: rank \d+ stops because rank \d+ "
     r"|^ntxent: a second derivative of the loss was asked for"
     r"|^engine: .* runs on .* move them"
@@ -243,7 +243,7 @@ def broken(
 ) -> tuple[Problem, dict[str, Any]]:
     """The problem with what is wrong in it; the inputs are changed in place."""
     with torch.no_grad():
-        if bad == "nan row" and inputs:
+        if bad == "nan row" and inputs and inputs[-1].shape[0]:
             inputs[-1].data = inputs[-1].clone().index_fill_(0, torch.tensor([0]), torch.nan)
         elif bad == "width" and inputs:
             wider = torch.cat([inputs[-1], inputs[-1][..., :1]], -1)

@@ -202,6 +202,11 @@ def checked_scale(
         value = value.reshape(()).to(device, dtype)
         return value if name == "scale" else value.reciprocal()
     number = checked_number(name, value, dtype)
+    if torch.compiler.is_compiling():
+        # A product and a quotient keep a symbolic number symbolic; torch.full makes a constant of
+        # it, and a graph of every temperature.
+        one = torch.ones((), dtype=dtype, device=device)
+        return one * number if name == "scale" else one / number
     return torch.full((), number if name == "scale" else 1 / number, dtype=dtype, device=device)
 
 

@@ -121,8 +121,10 @@ def nt_xent_loss(
         else:
             # gap[n, a, b] = logit of positive b of anchor a, less that of its target
             logits = call.scale * gram(z.view(n, v, d).to(call.scale.dtype))
-            off_diagonal = ~torch.eye(v, dtype=torch.bool, device=z.device)
-            logits = logits.masked_select(off_diagonal).view(n * v, v - 1)
+            # Behind its first entry, a v x v matrix by rows is v - 1 rows of v + 1, each with one
+            # of the diagonal at its end. Unlike a mask, that leaves n symbolic in a graph.
+            rest = logits.flatten(1)[:, 1:].reshape(n, v - 1, v + 1)
+            logits = rest[:, :, :-1].reshape(n * v, v - 1)
             gap = logits - logit[:, None]
             loss = nll if decoupled else torch.logsumexp(torch.cat([nll[:, None], gap], 1), 1)
             loss = loss - gap.mean(1)
