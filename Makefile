@@ -1,18 +1,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all check bench fuzz study study-quick wheel chromium clean
+.PHONY: fashion-mnist run test test-all check bench fuzz study study-quick wheel chromium clean
 
 run: .venv/.installed-train     ## Train SimCLR on the digits, evaluate, print the tables.
 	$(BIN)/ntxent train $(ARGS)
 
-test: .venv/.installed-all chromium wheel       ## Tests and doctests, then the built wheel outside the checkout.
+test: .venv/.installed-all chromium fashion-mnist wheel       ## Tests and doctests, then the built wheel outside the checkout.
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
-test-all: .venv/.installed-all chromium wheel   ## The same, with the tests that are marked slow.
+test-all: .venv/.installed-all chromium fashion-mnist wheel   ## The same, with the tests that are marked slow.
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
-check: .venv/.installed-all chromium    ## What each commit must pass.
+check: .venv/.installed-all chromium fashion-mnist    ## What each commit must pass.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -41,6 +41,14 @@ chromium:
 	  && echo "installing with apt-get: chromium, in which the report is tested" \
 	  && { apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; }; } \
 	  || echo "no chromium: the browser tests of the report will be skipped"
+
+# 60,000 + 10,000 real images (MIT licence); where Debian's package cannot be had, pytest says which
+# tests it skips.
+fashion-mnist:
+	@test -d /usr/share/datasets/fashion-mnist || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && echo "installing with apt-get: dataset-fashion-mnist, real images to train on" \
+	  && { apt-get install -y -q dataset-fashion-mnist || { apt-get update -q && apt-get install -y -q dataset-fashion-mnist; }; }; } \
+	  || echo "no dataset-fashion-mnist: the tests on real images will be skipped"
 
 # --target puts the wheel in front of the editable install without a second copy of PyTorch.
 wheel: .venv/.installed-all

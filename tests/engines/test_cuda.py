@@ -61,7 +61,13 @@ def interpreted(*arguments, **variables):
     )
 
 
-@pytest.mark.parametrize("name", SLICES)
+LONG = ("many rows", "many rows, atomic", "laws")  # a minute and more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SLICES],
+)
 def test_the_shared_harness_in_the_interpreter(name):
     file, expression = SLICES[name]
     run = interpreted(

@@ -128,16 +128,18 @@ class ModelConfig:
     """Model: an encoder, and the MLP that projects its features for the loss"""
 
     encoder: str = "auto"
-    """digits: four convolutions; any model of timm by name (resnet18, resnet50,
-    vit_small_patch16_224); a module of your own, as package.module:Class; auto: digits for views
-    of up to 16 pixels a side, else resnet18."""
+    """digits: four convolutions; compact: six, for images of up to 64 pixels on a CPU; any model
+    of timm by name (resnet18, resnet50, vit_small_patch16_224); a module of your own, as
+    package.module:Class; auto: digits for views of up to 16 pixels a side, else resnet18, or
+    compact without a GPU."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the encoder, for timm ({"pretrained": true}) or for your own class."""
     stem: Literal["auto", "imagenet", "cifar"] = "auto"
     """First layers of a ResNet: cifar is a 3x3 convolution without stride or pooling; auto takes
-    it for views of at most 64 pixels, on a GPU."""
+    it for views of at most 64 pixels."""
     width: int = 32
-    """Channels of the first convolution of digits, which has 4 times as many features."""
+    """Channels of the first convolution of digits, which has 4 times as many features, and of
+    compact, which has 16 times as many."""
     hidden_dim: int = 256
     """Hidden units of the projection head."""
     head_layers: Literal[2, 3] = 2
@@ -260,7 +262,8 @@ class TrainConfig:
     compile: bool = False
     """Compile encoder and head with torch.compile."""
     channels_last: bool = False
-    """Keep images with their channels as the last axis in memory, faster for bf16 and fp16."""
+    """Keep images with their channels as the last axis in memory, faster for bf16 and fp16, and
+    for the compact encoder on a CPU."""
     sync_batchnorm: bool = True
     """Several processes: normalise over the images of all of them, as one process would."""
     loggers: tuple[dict[str, Any], ...] = ()

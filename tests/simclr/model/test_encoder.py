@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ntxent.simclr import ModelConfig
-from ntxent.simclr.model.encoder import DigitsEncoder, ProjectionHead, build_encoder
+from ntxent.simclr.model.encoder import CompactEncoder, DigitsEncoder, ProjectionHead, build_encoder
 
 
 class Flat(nn.Module):
@@ -36,12 +36,24 @@ def test_large_images_and_a_request_keep_the_imagenet_stem():
         assert encoder.conv1.kernel_size == (7, 7)
 
 
+@pytest.mark.parametrize(("side", "map_side"), [(28, 4), (32, 4), (40, 5), (64, 4)])
+def test_the_compact_encoder_halves_large_images_once_more(side, map_side):
+    encoder = CompactEncoder(ModelConfig(), (3, side, side)).eval()
+    assert sum(p.numel() for p in encoder.parameters()) < 300_000
+    images = torch.rand(2, 3, side, side)
+    assert nn.Sequential(*list(encoder)[:-2])(images).shape == (2, 128, map_side, map_side)
+    assert encoder(images).shape == (2, encoder.features)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "shape", "features"),
     [
         ("auto", {}, (1, 8, 8), 128),
         ("auto", {}, (3, 24, 24), 512),
         ("digits", {}, (3, 20, 20), 128),
+        ("compact", {}, (1, 28, 28), 512),
+        ("compact", {}, (3, 32, 32), 512),
+        ("compact", {}, (3, 64, 48), 512),
         ("resnet10t", {}, (1, 32, 32), 512),
         ("vit_tiny_patch16_224", {"depth": 1}, (3, 64, 48), 192),
         ("convnext_atto", {}, (3, 64, 64), 320),

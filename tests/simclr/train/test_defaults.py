@@ -1,13 +1,15 @@
 """What becomes of options that nobody gave, by the device and by the images."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from ntxent.cli import main
-from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
+from ntxent.simclr import AugmentationConfig, DataConfig, ModelConfig, TrainConfig
 from ntxent.simclr.train.defaults import (
+    COMPACT,
     DEVICE_DEPENDENT,
     describe_defaults,
     device_defaults,
@@ -16,7 +18,9 @@ from ntxent.simclr.train.defaults import (
 )
 from pictures import make_tree
 
-PHOTO, DIGIT = (3, 64, 64), (1, 8, 8)
+PHOTO, SMALL, DIGIT = (3, 64, 64), (1, 28, 28), (1, 8, 8)
+RESNET = TrainConfig(model=ModelConfig(encoder="resnet18"))
+OTHER = tuple(name for name in DEVICE_DEPENDENT if name != "model.encoder")
 
 
 def test_the_defaults_stay_where_they_can_be_afforded():
@@ -25,17 +29,40 @@ def test_the_defaults_stay_where_they_can_be_afforded():
     assert largest_size("cuda", TrainConfig(), DEVICE_DEPENDENT) == 96
 
 
-def test_without_a_gpu_a_run_is_small_and_short():
-    chosen = device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 378, PHOTO)
-    assert chosen == {"batch_size": 64, "epochs": 39, "model.stem": "imagenet"}
-    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 50_000, PHOTO)["epochs"] == 1
-    assert device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", 100, PHOTO)["epochs"] == 60
+@pytest.mark.parametrize(
+    ("images", "shape", "epochs", "more"),
+    [
+        (60_000, SMALL, 6, {}),
+        (2831, PHOTO, 127, {"augmentation.view_size": 32}),
+        (2831, (3, 32, 32), 127, {}),
+        (512, PHOTO, 200, {"augmentation.view_size": 32}),
+        (378, PHOTO, 200, {"augmentation.view_size": 32, "batch_size": 128}),
+    ],
+)
+def test_without_a_gpu_a_compact_encoder_sees_as_many_images_of_any_data(
+    images, shape, epochs, more
+):
+    chosen = device_defaults(TrainConfig(), DEVICE_DEPENDENT, "cpu", images, shape)
+    assert {"batch_size": 256} | chosen == {"batch_size": 256, **COMPACT, "epochs": epochs, **more}
     assert largest_size("cpu", TrainConfig(), DEVICE_DEPENDENT) == 64
+
+
+def test_another_encoder_gets_a_short_run_and_its_own_stem():
+    for config, epochs in ((RESNET, 39), (replace(RESNET, epochs=20), 20)):
+        chosen = device_defaults(config, OTHER, "cpu", 378, PHOTO)
+        assert chosen == {"batch_size": 64, "epochs": epochs}
+    assert device_defaults(RESNET, OTHER, "cpu", 50_000, PHOTO)["epochs"] == 1
+
+
+def test_augmentations_of_another_recipe_are_left_alone():
+    config = TrainConfig(augmentation=AugmentationConfig(recipe="affine"))
+    chosen = device_defaults(config, DEVICE_DEPENDENT, "cpu", 5000, PHOTO)
+    assert not any(name.startswith("augmentation.") for name in chosen)
 
 
 def test_what_was_given_is_left_alone():
     assert device_defaults(TrainConfig(), (), "cpu", 100, PHOTO) == {}
-    assert device_defaults(TrainConfig(), ("epochs",), "cpu", 378, PHOTO) == {"epochs": 39}
+    assert device_defaults(RESNET, ("epochs",), "cpu", 378, PHOTO) == {"epochs": 39}
     assert largest_size("cpu", TrainConfig(), ("epochs",)) == 96
     wide = TrainConfig(augmentation=AugmentationConfig(view_size=80))
     assert largest_size("cpu", wide, DEVICE_DEPENDENT) == 96
@@ -55,9 +82,12 @@ def test_choices_are_told_as_options_to_pass(tmp_path):
     config = TrainConfig(data=DataConfig(source=str(tmp_path)))
     chosen = device_defaults(config, DEVICE_DEPENDENT, "cpu", 378, PHOTO)
     line = describe_defaults(config, chosen)
-    for option in ("--data.image_size 64", "--epochs 39", "--epochs 390", "no GPU"):
+    told = ("--data.image_size 64", "--epochs 200", "--epochs 2000", "no GPU")
+    for option in (*told, "--augmentation.crop [0.4,1.0]", "--augmentation.blur false"):
         assert option in line
-    assert with_options(config, chosen).data == DataConfig(source=str(tmp_path), image_size=64)
+    resolved = with_options(config, chosen)
+    assert resolved.data == DataConfig(source=str(tmp_path), image_size=64)
+    assert (resolved.augmentation.crop, resolved.model.encoder) == ((0.4, 1.0), "compact")
     assert describe_defaults(config, {}) is None
     assert "few images: --batch_size 4, not 256" in describe_defaults(config, {"batch_size": 4})
 
@@ -84,10 +114,9 @@ def test_a_run_keeps_its_choices_and_goes_on_with_them_on_any_machine(place, cap
     argv = [*arguments(place, "a"), f"--config={place / 'own.yaml'}", "--resume=auto"]
     assert main(argv) == 0
     err = capsys.readouterr().err
-    assert "--batch_size 4 --data.image_size 40 --model.stem imagenet, unless you pass" in err
+    assert "--batch_size 4 --data.image_size 40, unless you pass" in err
     kept = yaml.safe_load((place / "a" / "config.yaml").read_text())
     assert (kept["batch_size"], kept["data"]["image_size"], kept["epochs"]) == (4, 40, 3)
-    assert kept["model"]["stem"] == "imagenet"
 
     monkeypatch.setattr("ntxent.simclr.train.defaults.CPU_BATCH", 2)  # another machine
     for again in (argv, ["train", "--resume", str(place / "a")]):
@@ -105,5 +134,5 @@ def test_a_short_run_says_how_to_make_it_longer(place, capsys, monkeypatch):
     assert main(argv) == 0
     assert "--name longer --epochs 20" in capsys.readouterr().out
     summary = json.loads((place / "b" / "summary.json").read_text())
-    assert summary["chosen"] == {"epochs": 2, "model.stem": "imagenet"}
+    assert summary["chosen"] == {"epochs": 2}
     assert summary["batch_size"] == 8

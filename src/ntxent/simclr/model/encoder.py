@@ -11,7 +11,7 @@ from ntxent.simclr.config import ModelConfig
 from ntxent.simclr.data import Shape, is_tiny
 from ntxent.simclr.importing import load_object
 
-__all__ = ["DigitsEncoder", "ProjectionHead", "build_encoder"]
+__all__ = ["CompactEncoder", "DigitsEncoder", "ProjectionHead", "build_encoder"]
 
 # At 64 pixels a ResNet with the ImageNet stem, which divides the side by 4, ends in maps of 2x2.
 CIFAR_STEM_BELOW = 65
@@ -29,6 +29,8 @@ def build_encoder(config: ModelConfig, shape: Shape) -> tuple[nn.Module, int]:
         config = replace(config, encoder="digits" if is_tiny(shape) else "resnet18")
     if config.encoder == "digits":
         encoder: nn.Module = DigitsEncoder(config, channels)
+    elif config.encoder == "compact":
+        encoder = CompactEncoder(config, shape)
     elif ":" in config.encoder:
         encoder = _custom(config)
     else:
@@ -118,11 +120,11 @@ def _count_features(encoder: nn.Module, config: ModelConfig, shape: Shape) -> in
     return int(output.shape[1])
 
 
-def _convolution(channels: int, filters: int) -> list[nn.Module]:
+def _convolution(channels: int, filters: int, stride: int = 1) -> list[nn.Module]:
     return [
-        nn.Conv2d(channels, filters, kernel_size=3, padding=1, bias=False),
+        nn.Conv2d(channels, filters, kernel_size=3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(filters),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
 
 
@@ -138,6 +140,32 @@ class DigitsEncoder(nn.Sequential):
             *_convolution(2 * width, self.features),
             *_convolution(self.features, self.features),
             nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
+class CompactEncoder(nn.Sequential):
+    """Maps images ``[n, C, H, W]`` of 17 pixels or more to features ``[n, 16 · width]``.
+
+    Six 3x3 convolutions, with twice the channels wherever the map is halved: a step on two cores
+    takes a fifth of the time of six convolutions that begin at full resolution. The last map is
+    averaged to 2x2, so that features know where in the image something is. Images of more than 40
+    pixels are halved once more at first.
+    """
+
+    def __init__(self, config: ModelConfig, shape: Shape) -> None:
+        channels, *sides = shape
+        width, self.features = config.width, 16 * config.width
+        first = _convolution(channels, width // 2, stride=2) if max(sides) > 40 else []
+        super().__init__(
+            *first,
+            *_convolution(width // 2 if first else channels, width, stride=2),
+            *_convolution(width, width),
+            *_convolution(width, 2 * width, stride=2),
+            *_convolution(2 * width, 2 * width),
+            *_convolution(2 * width, 4 * width, stride=2),
+            *_convolution(4 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(2),
             nn.Flatten(),
         )
 
