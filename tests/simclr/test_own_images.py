@@ -200,6 +200,35 @@ def test_compare(run, unlabelled, capsys):
     assert "cannot be compared" in output(capsys, "compare", run, unlabelled)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_table_of_a_run_is_cut(place, run, unlabelled, capsys, monkeypatch, width):
+    found = json.loads(output(capsys, "evaluate", run, "--json", "--finetune=0.5"))
+    rows = json.loads(output(capsys, "compare", run, unlabelled, "--json"))
+    monkeypatch.setenv("COLUMNS", str(width))
+    scores = [
+        f"{100 * score['mean']:.1f}"
+        for name in ("raw_pixels", "untrained_encoder", "encoder")
+        for score in found["evaluation"][name].values()
+    ]
+    summary = json.loads((run / "summary.json").read_text())
+    again = output(capsys, "train", f"--resume={run}")  # it prints the tables of the run
+    for text in (again, output(capsys, "evaluate", run, "--finetune=0.5")):
+        assert "…" not in text
+        assert {"linear,", "untrained", "labels"} <= set(text.split())
+    evaluated = output(capsys, "evaluate", run, "--finetune=0.5")
+    assert [score for score in scores if score not in evaluated] == []
+    assert f"{summary['loss']['final']:.4f}" in again
+    compared = output(capsys, "compare", run, unlabelled)
+    joined = "".join(compared.split())
+    assert "…" not in compared
+    for row in rows:
+        cells = [row["name"], f"{row['loss']:.3f}", *map(str, row["settings"].values())]
+        assert [cell for cell in cells if "".join(cell.split()) not in joined] == []
+    inspected = output(capsys, "data", "inspect", place / "photos")
+    assert "…" not in inspected
+    assert str(place / "photos") in "".join(inspected.split())
+
+
 def test_what_cannot_be_compared_is_refused(run, tmp_path, capsys):
     assert "is no run folder" in refused(capsys, "compare", tmp_path)
     assert "expected one of position, loss" in refused(capsys, "compare", run, "--sort=beauty")

@@ -58,27 +58,29 @@ def _largest_size(options: Any) -> int:
 
 def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from ntxent.commands._rows import show_table
 
     console = Console(highlight=False, markup=False)
-    table = Table(title=found["source"], title_justify="left", show_header=False)
+    rows = []
     for part, count in found["images"].items():
-        table.add_row("images" if len(found["images"]) == 1 else f"images to {part}", str(count))
+        rows.append(("images" if len(found["images"]) == 1 else f"images to {part}", str(count)))
     channels, height, width = found["shape"]
-    table.add_row("used as", f"{channels} x {height} x {width}, channels x height x width")
+    rows.append(("used as", f"{channels} x {height} x {width}, channels x height x width"))
     for name, (low, middle, high) in (found["original_sizes"] or {}).items():
-        table.add_row(f"{name} of the files", f"{low} to {high} pixels, median {middle}")
+        rows.append((f"{name} of the files", f"{low} to {high} pixels, median {middle}"))
     for name, values in found["pixels"].items():
-        table.add_row(f"{name} of the pixels", "  ".join(f"{value:.3f}" for value in values))
-    table.add_row("files left out", str(len(found["skipped"])))
-    console.print(table)
+        rows.append((f"{name} of the pixels", "  ".join(f"{value:.3f}" for value in values)))
+    rows.append(("files left out", str(len(found["skipped"]))))
+    show_table(console, rows, title=found["source"])
 
     classes = found["classes"]
     if classes["train"]:
-        counted = Table("class", *classes, title_justify="left")
-        for name in classes["train"]:
-            counted.add_row(name, *(str(part.get(name, 0)) for part in classes.values()))
-        console.print(counted)
+        counts = [
+            (name, *(str(part.get(name, 0)) for part in classes.values()))
+            for name in classes["train"]
+        ]
+        show_table(console, counts, header=("class", *classes), right=range(1, 1 + len(classes)))
     else:
         console.print("no labels: training needs none, evaluation compares views only")
     for entry in found["skipped"]:
