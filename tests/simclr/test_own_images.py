@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet
@@ -241,8 +242,10 @@ def test_inspect_says_what_training_would_meet(place, tmp_path, capsys):
     plot = tmp_path / "sheet.png"
     argv = ("data", "inspect", place / "photos")
     found = json.loads(output(capsys, *argv, "--json", f"--plot={plot}"))
-    assert found["images"] == {"train": 30}
-    assert found["classes"]["train"] == dict.fromkeys(sorted(COLOURS), 10)
+    assert found["images"] == {"train": 22, "held_out": 8}  # as training divides them
+    assert sum(found["classes"]["train"].values()) == 22
+    assert sum(found["classes"]["held_out"].values()) == 8
+    assert found["classes"]["train"].keys() == COLOURS.keys()
     assert found["original_sizes"]["width"] == [3, 48, 400]
     assert len(found["skipped"]) == 5
     assert found["usable"] is False  # 5 of 35 are more than a tenth
@@ -255,6 +258,24 @@ def test_inspect_says_what_training_would_meet(place, tmp_path, capsys):
     text = output(capsys, *argv)
     for words in ("3 x 40 x 40", "left out  green/tiny.png", "training would refuse this"):
         assert words in text
+    assert re.search(r"images to train on +│ 22 ", text)
+    assert re.search(r"images held out +│ 8 ", text)
+
+
+def test_inspect_counts_the_held_out_images_of_a_source_that_has_them(tmp_path, capsys):
+    make_tree(tmp_path / "train", per_class=4)
+    make_tree(tmp_path / "val", per_class=2)
+    found = json.loads(output(capsys, "data", "inspect", tmp_path, "--json"))
+    assert found["images"] == {"train": 12, "held_out": 6}
+    assert found["classes"]["held_out"] == dict.fromkeys(COLOURS, 2)
+
+
+def test_inspect_says_that_a_class_of_one_image_cannot_be_divided(tmp_path, capsys):
+    make_tree(tmp_path, per_class=4)
+    (tmp_path / "white").mkdir()
+    (tmp_path / "red" / "0.png").rename(tmp_path / "white" / "0.png")
+    text = output(capsys, "data", "inspect", tmp_path)
+    assert "training would refuse this: data.held_out: received 0.25 for 12 images of 4" in text
 
 
 def test_inspect_finds_damage_in_images_that_stay_in_files(tmp_path, capsys):
@@ -276,7 +297,7 @@ def test_inspect_says_when_images_are_too_few(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("inspect nowhere", "which is no folder here"),
+        ("inspect nowhere", "which is no file or folder here"),
         ("look digits", "invalid choice: 'look'"),
         ("inspect digits --plot sheet.html", "expected a name that ends in .png"),
         ("inspect digits --plot no/sheet.png", "no folder no; make it first"),

@@ -11,6 +11,8 @@ from jsonargparse import ArgumentParser
 
 from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
 
+PARTS = {"train": "images to train on", "held_out": "images held out"}
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=["inspect"], help="What to do: inspect.")
@@ -43,7 +45,7 @@ def run(options: Any) -> int:
     if options.json:
         print(json.dumps(found, indent=2, allow_nan=False))
     else:
-        _show(found, config, options.plot)
+        _show(found, options.plot)
     return 0
 
 
@@ -56,15 +58,16 @@ def _largest_size(options: Any) -> int:
     return largest_size(resolve_accelerator(config), config, ("data.image_size",))
 
 
-def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
+def _show(found: dict[str, Any], plot: str | None) -> None:
     from rich.console import Console
 
     from ntxent.commands._rows import show_table
 
     console = Console(highlight=False, markup=False)
     rows = []
+    parts = PARTS if "held_out" in found["images"] else {"train": "images"}
     for part, count in found["images"].items():
-        rows.append(("images" if len(found["images"]) == 1 else f"images to {part}", str(count)))
+        rows.append((parts[part], str(count)))
     channels, height, width = found["shape"]
     rows.append(("used as", f"{channels} x {height} x {width}, channels x height x width"))
     for name, (low, middle, high) in (found["original_sizes"] or {}).items():
@@ -80,16 +83,13 @@ def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
             (name, *(str(part.get(name, 0)) for part in classes.values()))
             for name in classes["train"]
         ]
-        show_table(console, counts, header=("class", *classes), right=range(1, 1 + len(classes)))
+        header = ("class", *(parts[part] for part in classes))
+        show_table(console, counts, header=header, right=range(1, len(header)))
     else:
         console.print("no labels: training needs none, evaluation compares views only")
     for entry in found["skipped"]:
         console.print(f"left out  {entry['file']}: {entry['reason']}", soft_wrap=True)
     if not found["usable"]:
-        many = (
-            f"more files are left out than the share {config.max_skipped:g} of --data.max_skipped"
-        )
-        few = "it needs at least 3 images, two to learn from and one held out"
-        console.print(f"training would refuse this: {many if found['skipped'] else few}")
+        console.print(f"training would refuse this: {found['problem']}", soft_wrap=True)
     if plot is not None:
         console.print(f"images and their views drawn to {plot}", soft_wrap=True)
