@@ -1,6 +1,7 @@
 """The command line as its user meets it: exit status, standard output, standard error."""
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -157,7 +158,7 @@ def test_train_prints_its_tables_and_runs_again_from_its_configuration(capsys, t
     out, err = capsys.readouterr()
     for words in ("raw pixels", "trained encoder", "floor", "position", "positive similarity"):
         assert words in out
-    assert err.startswith("epoch 1/1  loss ")
+    (mean,) = re.findall(r"^epoch 1/1  mean loss of the epoch (\d\.\d+)  floor ", err)
     assert err.count("\n") == 1
 
     assert main(["train", "--config", str(tmp_path / "first/config.yaml"), "--name", "second"]) == 0
@@ -165,6 +166,18 @@ def test_train_prints_its_tables_and_runs_again_from_its_configuration(capsys, t
         json.loads((tmp_path / name / "summary.json").read_text()) for name in ("first", "second")
     ]
     assert read[0]["loss"] == read[1]["loss"]
+
+    # One loss of an epoch, wherever it is told: the mean over its steps, not that of the last one.
+    with (tmp_path / "first/metrics.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    value = sum(losses) / len(losses)
+    assert f"{value:.3f}" != f"{losses[-1]:.3f}"
+    assert mean == f"{value:.3f}"
+    assert re.search(rf"mean loss of the epoch +│ +{value:.4f} ", out)
+    assert read[0]["loss"]["mean_of_last_epoch"] == pytest.approx(value)
+    page = (tmp_path / "first/report.html").read_text()
+    tile = page[page.index("mean loss of the last epoch") :][:200]
+    assert f"<strong>{value:.4g}</strong>" in tile
 
 
 def test_print_config_feeds_config(capsys, tmp_path):

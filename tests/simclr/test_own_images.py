@@ -218,7 +218,7 @@ def test_no_table_of_a_run_is_cut(place, run, unlabelled, capsys, monkeypatch, w
         assert {"linear,", "untrained", "labels"} <= set(text.split())
     evaluated = output(capsys, "evaluate", run, "--finetune=0.5")
     assert [score for score in scores if score not in evaluated] == []
-    assert f"{summary['loss']['final']:.4f}" in again
+    assert f"{summary['loss']['mean_of_last_epoch']:.4f}" in again
     compared = output(capsys, "compare", run, unlabelled)
     joined = "".join(compared.split())
     assert "…" not in compared

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ntxent.commands._rows import show_table
 from ntxent.report.words import REPRESENTATIONS, classifier, percent
+from ntxent.simclr.run.compare import last_epoch_loss
 from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.train.defaults import LONG_RUN_FACTOR
 
@@ -71,11 +72,11 @@ def _show_loss(console: Console, summary: Mapping[str, Any]) -> None:
     certified = f"the loss alone proves {low:.3f} to {high:.3f}"
     rows = [
         ("floor", f"{loss['floor']:.4f}", "no embeddings can have a smaller loss"),
-        ("loss", f"{loss['final']:.4f}", "mean over its steps"),
+        ("mean loss of the epoch", f"{last_epoch_loss(summary):.4f}", "over its steps"),
         ("chance", f"{loss['chance']:.4f}", "embeddings that tell nothing apart"),
         ("ceiling", f"{loss['ceiling']:.4f}", "no embeddings can have a larger loss"),
         ("position", f"{loss['position']:.4f}", "0 at the floor, 1 at chance"),
         ("positive similarity", f"{loss['positive_similarity']:.4f}", certified),
     ]
-    title = "Loss in the last epoch, nats, N = {batch_size}, τ = {temperature:g}, d = {dim}"
+    title = "Last epoch, nats, N = {batch_size}, τ = {temperature:g}, d = {dim}"
     show_table(console, rows, title=title.format(**summary), right=(1,), bold=(1,))

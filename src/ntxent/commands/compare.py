@@ -37,7 +37,8 @@ def run(options: Any) -> int:
     settings = sorted({name for row in rows for name in row["settings"]})
     measures = [name for name in MEASURES if any(name in row["accuracy"] for row in rows)]
     numbers = ("loss", "floor", "chance", "position", *measures, "seconds")
-    header = ["run", *settings, *(name.replace("_", " ") for name in numbers)]
+    named = {"loss": "mean loss of the last epoch"}
+    header = ["run", *settings, *(named.get(name, name.replace("_", " ")) for name in numbers)]
     cells = [
         [
             row["name"],

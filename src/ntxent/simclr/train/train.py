@@ -197,7 +197,8 @@ def _fit(
     if checkpoints.metrics is not None:
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
-        health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
+        plain = PlainHealth(console, run.metrics)
+        health: Callback = LiveHealth(console) if console.is_terminal else plain
         callbacks += [health, Forecast(console), checkpoints.metrics]
         loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
     with quiet_lightning():
