@@ -128,6 +128,7 @@ def _data(run: Run) -> list[tuple[str, str]]:
     data = dict(run.data)
     counts = data.pop("per_class", {}).get("held_out")
     classes = data.pop("classes", None)
+    data.pop("fingerprint", None)
     rows = _rows(data)
     if counts and classes:
         pairs = zip(classes, counts, strict=False)

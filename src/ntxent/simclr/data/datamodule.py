@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.fingerprint import fingerprint
 from ntxent.simclr.data.folder import FileImages
 from ntxent.simclr.data.images import (
     LARGEST_SIZE,
@@ -90,6 +92,11 @@ class ImageData(LightningDataModule):
                 f"remain with data.held_out {self.config.held_out}; make either of them smaller"
             )
         self._batch_size = size
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str | None]:
+        """Hashes of labels and pixels; the images are read when it is first asked for."""
+        return fingerprint(self.train, self.test)
 
     @property
     def has_labels(self) -> bool:

@@ -39,7 +39,7 @@ from ntxent.simclr.train.metrics_file import MetricsFile
 from ntxent.simclr.train.processes import Processes, torchrun_group
 from ntxent.simclr.train.progress import Forecast, LiveHealth, PlainHealth
 from ntxent.simclr.train.recorder import Recorder, record_samples
-from ntxent.simclr.train.resume import locate_run, start_run
+from ntxent.simclr.train.resume import check_images, locate_run, start_run
 from ntxent.simclr.train.rng import seed_all
 from ntxent.simclr.train.signals import Stop, catch_signals
 from ntxent.simclr.train.summary import summarise
@@ -92,6 +92,7 @@ def train(
         seed_all(config.seed)
         largest = largest_size(accelerator, config, unset)
         data = ImageData(config.data, batch_size=1, largest_size=largest)
+        processes.on_rank_zero(partial(check_images, config, run, data))
         images = len(data.train), data.shape
         defaults = device_defaults(config, unset, accelerator, *images, processes.size)
         notice = describe_defaults(config, defaults)
