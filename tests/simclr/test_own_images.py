@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ntxent.cli import main
 from ntxent.commands._contact_sheet import choose_images
-from ntxent.simclr import DataConfig
+from ntxent.simclr import DataConfig, stages
 from ntxent.simclr.data import ImageData, MemoryImages
 from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.run.trained import TrainedRun
@@ -104,6 +104,42 @@ def test_evaluate_repeats_the_runs_own_scores_and_adds_to_them(run, capsys):
     text = output(capsys, "evaluate", run)
     for words in ("95 % interval", "linear, 10 %", "blue", "other view nearest"):
         assert words in text
+
+
+def test_every_stage_of_seconds_says_what_it_does(place, run, tmp_path, capsys, monkeypatch):
+    """Here every stage counts as long; they change no result, and stay off standard output."""
+    command = ("evaluate", run, "--json", "--finetune=0.5")
+    quiet = json.loads(output(capsys, *command))
+    monkeypatch.setattr(stages, "SHORTEST", 0.0)
+
+    def told(*argv):
+        capsys.readouterr()
+        assert main(list(map(str, argv))) == 0
+        out, err = capsys.readouterr()
+        return out, [re.sub(r": \d+ s$", "", line) for line in err.splitlines()]
+
+    out, lines = told(*command)
+    assert json.loads(out) | {"seconds": 0} == quiet | {"seconds": 0}
+    read = ["reading the headers of 35 files", "decoding 32 images"]
+    features = ["features of 22 images", "features of 8 images"]
+    probes = [
+        f"{probe} of {features}"
+        for features in ("raw pixels", "encoder", "untrained encoder")
+        for probe in ("kNN", "probe linear_1", "probe linear_5", "probe linear_all")
+    ]
+    listed = iter(line.partition(", ")[0] for line in lines)
+    expected = [*read, "two views of 8 images", *features, *probes]
+    assert [stage for stage in expected if stage not in listed] == [], lines
+    assert "fine-tuning the untrained encoder" in lines
+    assert [line for line in told("data", "inspect", place / "photos")[1] if "pixels" in line]
+    embedded = told("embed", run, place / "unsorted", "--output", tmp_path / "e.npz")[1]
+    assert embedded[1:] == ["decoding 12 images", "features of 12 images", "writing e.npz"]
+    assert told("export", run, f"--onnx={tmp_path / 'e.onnx'}")[1] == ["writing e.onnx"]
+    assert told("report", run, "-o", tmp_path / "r.html")[1] == ["writing r.html, its map by pca"]
+    argv = ("train", *SMALL, f"--folder={tmp_path}", f"--data.source={place / 'unsorted'}")
+    trained = told(*argv, "--name=again")[1]
+    assert "decoding 12 images" in trained
+    assert "writing report.html" in trained
 
 
 def test_evaluate_on_other_images(place, run, capsys):

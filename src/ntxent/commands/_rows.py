@@ -7,7 +7,7 @@ not fit beside each other, each row becomes a block with a line for each cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -60,7 +60,7 @@ def show_table(
     table = Table(box=box.HEAVY_HEAD if rules else None, show_header=bool(header), padding=padding)
     for index, width in enumerate(widths):
         name = header[index] if header else ""
-        side = "right" if index in right else "left"
+        side: Literal["left", "right"] = "right" if index in right else "left"
         table.add_column(Text(name), justify=side, width=width, overflow="fold")
     for number, row in enumerate(rows):
         table.add_row(*map(Text, row), style="bold" if number in bold else None)

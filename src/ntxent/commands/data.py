@@ -33,9 +33,10 @@ def run(options: Any) -> int:
         raise FileNotFoundError(f"--plot: no folder {plot.parent}; make it first")
 
     from ntxent.simclr.data.inspection import inspect
+    from ntxent.simclr.stages import ConsoleStages
 
     config = replace(options.data, source=options.path)
-    source, found = inspect(config, _largest_size(options))
+    source, found = inspect(config, _largest_size(options), ConsoleStages())
     if plot is not None:
         from ntxent.commands._contact_sheet import contact_sheet
         from ntxent.simclr.model.views import TwoViews

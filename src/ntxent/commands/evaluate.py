@@ -47,11 +47,13 @@ def run(options: Any, given: Any) -> int:
     from ntxent.files import atomic
     from ntxent.simclr.evaluation.evaluate import evaluate_run
     from ntxent.simclr.run.trained import TrainedRun
+    from ntxent.simclr.stages import ConsoleStages
 
     trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
     changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
-    result = evaluate_run(trained, data, replace(trained.config.evaluation, **changes), share)
+    evaluation = replace(trained.config.evaluation, **changes)
+    result = evaluate_run(trained, data, evaluation, share, ConsoleStages())
     text = json.dumps(result, indent=2, allow_nan=False)
     with atomic(trained.run.evaluation) as path:
         path.write_text(text + "\n")
@@ -90,10 +92,10 @@ def _show(result: dict[str, Any], console: Console) -> None:
         console.print("one held-out image: there is no other to tell its views from; add images")
         return
     names = ("alignment", "uniformity", "effective_rank")
-    rows = [("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")]
-    rows += [(name.replace("_", " "), f"{views[name]:.3f}") for name in names]
+    measured = [("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")]
+    measured += [(name.replace("_", " "), f"{views[name]:.3f}") for name in names]
     title = f"Two views of {views['images']} held-out images, without labels"
-    show_table(console, rows, title=title)
+    show_table(console, measured, title=title)
 
 
 def _show_confusion(result: dict[str, Any], console: Console) -> None:

@@ -26,6 +26,7 @@ from ntxent.simclr.data.images import (
 )
 from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
 from ntxent.simclr.data.source import open_source
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["ImageData", "split"]
 
@@ -54,11 +55,15 @@ class ImageData(LightningDataModule):
     """
 
     def __init__(
-        self, config: DataConfig, batch_size: int, largest_size: int = LARGEST_SIZE
+        self,
+        config: DataConfig,
+        batch_size: int,
+        largest_size: int = LARGEST_SIZE,
+        stages: Stages = silent,
     ) -> None:
         super().__init__()
         self.config = config
-        self.source = open_source(config, largest_size)
+        self.source = open_source(config, largest_size, stages)
         self.classes = self.source.classes
         self.train, self.test = split(self.source, config.held_out)
         self.labelled = _labelled(self.train)
