@@ -176,5 +176,5 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, files, change, messag
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder here; expected digits, cifar10"):
+    with pytest.raises(FileNotFoundError, match="no file or folder here; expected digits, cifar10"):
         ImageData(DataConfig(source=str(tmp_path / "nowhere")), batch_size=4)
