@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ntxent import __version__
+from ntxent.commands._spelling import nearest, option_names, spelled, with_suggestion
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -89,12 +90,19 @@ def _command(words: list[str]) -> str:
     """The command that a line begins with; help and version end here."""
     if words and words[0] in COMMANDS:
         return words[0]
+    if words and words[0] and not words[0].startswith("-"):
+        near = nearest(words[0], COMMANDS)
+        remedy = f"did you mean {near}? " if near else ""
+        raise ValueError(
+            f"received {words[0]!r}, which is no command; {remedy}ntxent --help lists them all"
+        )
     parser = _Parser(prog="ntxent", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     for name in COMMANDS:
         commands.add_parser(name, help=_summary(name), add_help=False)
-    parser.parse_args([word for word in words[:1] if word])
+    first = [word for word in words[:1] if word]
+    parser.parse_args(spelled(first, option_names(parser), "ntxent"))
     raise ValueError(f"expected one of {{{','.join(COMMANDS)}}}; ntxent --help says what they do")
 
 
@@ -109,6 +117,7 @@ def _run_core(name: str, words: list[str]) -> int:
     command = import_module(f"ntxent.commands.{name}")
     parser = _Parser(prog=f"ntxent {name}", description=_summary(name), allow_abbrev=False)
     command.add_arguments(parser)
+    words = spelled(words, option_names(parser), parser.prog)
     status: int = command.run(parser.parse_args(words))
     return status
 
@@ -117,9 +126,10 @@ def _run(name: str, words: list[str]) -> int:
     from ntxent.simclr.train.signals import Terminated
 
     command = import_module(f"ntxent.commands.{name}")
-    parser = _parser(name, command)
+    parser, known = _parser(name, command)
+    words = spelled(words, known, f"ntxent {name}")
     try:
-        choice = parser.instantiate(parser.parse_args([name, *words]))
+        choice = parser.instantiate(_parsed(parser, [name, *words], known))
         extra = {}
         if "given" in signature(command.run).parameters:
             extra["given"] = parser.parse_args([name, *words], defaults=False)[name]
@@ -127,6 +137,18 @@ def _run(name: str, words: list[str]) -> int:
     except Terminated as stop:
         return _stop(143, stop.message)
     return status
+
+
+def _parsed(parser: "ArgumentParser", words: list[str], known: list[str]) -> Any:
+    try:
+        return parser.parse_args(words)
+    except ArgumentError as error:
+        # of a file that --config names
+        refused = re.search(r"does not accept option '(.+?)'", str(error))
+        near = nearest(refused[1], known) if refused else None
+        if near is None:
+            raise
+        raise ValueError(f"{error}; did you mean {near.removeprefix('--')}?") from error
 
 
 def _wait_passively() -> None:
@@ -148,11 +170,13 @@ _WRONG_TYPE = re.compile(
 
 def _stop(status: int, message: str) -> int:
     line = " ".join(message.split())
-    print("ntxent:", _WRONG_TYPE.sub(r"\1: expected \2, received ", line), file=sys.stderr)
+    line = with_suggestion(_WRONG_TYPE.sub(r"\1: expected \2, received ", line))
+    print("ntxent:", line, file=sys.stderr)
     return status
 
 
-def _parser(name: str, command: ModuleType) -> "ArgumentParser":
+def _parser(name: str, command: ModuleType) -> tuple["ArgumentParser", list[str]]:
+    """The parser of a command line, and the options of its command."""
     from jsonargparse import ArgumentParser, set_parsing_settings
 
     from ntxent.commands._parser import CommandParser
@@ -165,4 +189,4 @@ def _parser(name: str, command: ModuleType) -> "ArgumentParser":
     options = CommandParser(description=summary, **settings)
     command.add_arguments(options)
     subcommands.add_subcommand(name, options, help=summary)
-    return parser
+    return parser, option_names(options)

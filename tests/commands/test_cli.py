@@ -1,5 +1,7 @@
 """The command line as its user meets it: exit status, standard output, standard error."""
 
+import argparse
+import csv
 import json
 import os
 import re
@@ -8,12 +10,14 @@ import subprocess
 import sys
 import time
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 
 import pytest
 import yaml
 
 from ntxent import __version__, cli
 from ntxent.cli import main
+from ntxent.commands._spelling import option_names, spelled
 from ntxent.simclr import TrainConfig
 
 SHORT = (
@@ -36,9 +40,34 @@ def refused(capsys, *argv):
     ("argv", "message"),
     [
         ("", "one of {train,"),
-        ("nonsense", "invalid choice: 'nonsense'"),
-        ("train --nonsense 3", "unrecognized arguments: --nonsense 3"),
-        ("train --batch 3", "unrecognized arguments: --batch 3"),
+        ("nonsense", "received 'nonsense', which is no command; ntxent --help lists them all"),
+        ("trian", "received 'trian', which is no command; did you mean train?"),
+        ("--verison", "--verison: ntxent has no such option; did you mean --version?"),
+        ("train --n0ns3ns3 3", "--n0ns3ns3: ntxent train has no such option; ntxent train --help"),
+        ("train --batch 3", "--batch: ntxent train has no such option; did you mean --batch_size?"),
+        ("train --batchsize=3", "did you mean --batch_size?"),
+        ("train --lr 3", "did you mean --optimizer.lr?"),
+        ("train --data.sauce x", "did you mean --data.source?"),
+        ("train --data.imagesize 8", "did you mean --data.image_size?"),
+        ("train --preset simclr-cifar-10", "did you mean simclr-cifar10?"),
+        ("train --accelerator cudda", "did you mean cuda?"),
+        ("analyze a b --temprature 3", "did you mean --temperature?"),
+        ("embed a b -o c.npz --space projecton", "did you mean projection?"),
+        ("evaluate a --fintune 0.1", "did you mean --finetune?"),
+        ("compare a --srot knn", "did you mean --sort?"),
+        ("data inspct digits", "did you mean inspect?"),
+        ("export a --onx b", "did you mean --onnx?"),
+        ("report a --pgn b", "did you mean --png?"),
+        ("engines --jsno", "did you mean --json?"),
+        ("diagnose --los 3", "did you mean --loss?"),
+        ("diagnose --loss 3 -n 8 -t 1 --variant simclr_ft", "did you mean simclr_tf?"),
+        ("diagnose --loss 3 -n 8 -t 1 --fail-on colapsed", "did you mean collapsed?"),
+        ("bounds -n 8 --temp 1", "did you mean --temperature?"),
+        ("train --batch-size 1", "batch_size: received 1, expected an integer >= 2"),
+        ("train --data.held-out 1", "data.held_out: received 1.0"),
+        ("train --data.image-size=2", "data.image_size: received 2"),
+        ("bounds --batch_size 0,8 -t 1 --negative_similarity 0", "batch_size=0: expected"),
+        ("diagnose --batch_size=3 -t 1 --loss 3 --fail_on x", "--fail-on: received 'x'"),
         ("train stray", "unrecognized arguments: stray"),
         ("train --seed", "--seed: expected one argument"),
         ("train --batch_size many", "batch_size: expected int, received many"),
@@ -75,7 +104,8 @@ def test_a_mistake_is_one_line(capsys, monkeypatch, tmp_path, argv, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nonsense: 3", "does not accept option 'nonsense'"),
+        ("n0ns3ns3: 3", "does not accept option 'n0ns3ns3'"),
+        ("data: {sauce: 3}", "'data.sauce'; did you mean data.source?"),
         ("data: {nonsense: 3}", "does not accept option 'data.nonsense'"),
         ("batch_size: many", "batch_size: expected int, received many"),
         ("name: [", "Problems parsing config"),
@@ -85,6 +115,28 @@ def test_a_mistake_in_a_configuration_is_one_line(capsys, tmp_path, text, messag
     path = tmp_path / "mistake.yaml"
     path.write_text(text)
     assert message in refused(capsys, "train", "--config", str(path))
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_takes_its_options_with_dashes_and_with_underscores(name):
+    command = import_module(f"ntxent.commands.{name}")
+    if name in cli.CORE:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        known = option_names(parser)
+    else:
+        known = cli._parser(name, command)[1]
+    assert "--help" in known
+    for option in known:
+        for one, other in ("_-", "-_"):
+            given = "--" + option[2:].replace(one, other)
+            assert spelled([f"{given}=1", "x"], known, name) == [f"{option}=1", "x"]
+
+
+def test_words_that_are_no_options_stay_as_they_are():
+    known = ["--data", "--data.arguments", "--loggers"]
+    words = ["-n", "-1", "a-b", "--loggers+=x", "--data.arguments.my-key", "--", "--no-option"]
+    assert spelled(words, known, "x") == words
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
@@ -106,14 +158,26 @@ def test_train_prints_its_tables_and_runs_again_from_its_configuration(capsys, t
     out, err = capsys.readouterr()
     for words in ("raw pixels", "trained encoder", "floor", "position", "positive similarity"):
         assert words in out
-    assert err.startswith("epoch 1/1  loss ")
-    assert err.count("\n") == 1
+    (mean,) = re.findall(r"^epoch 1/1  mean loss of the epoch (\d\.\d+)  floor ", err)
+    assert sum(line.startswith("epoch") for line in err.splitlines()) == 1
 
     assert main(["train", "--config", str(tmp_path / "first/config.yaml"), "--name", "second"]) == 0
     read = [
         json.loads((tmp_path / name / "summary.json").read_text()) for name in ("first", "second")
     ]
     assert read[0]["loss"] == read[1]["loss"]
+
+    # One loss of an epoch, wherever it is told: the mean over its steps, not that of the last one.
+    with (tmp_path / "first/metrics.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    value = sum(losses) / len(losses)
+    assert f"{value:.3f}" != f"{losses[-1]:.3f}"
+    assert mean == f"{value:.3f}"
+    assert re.search(rf"mean loss of the epoch +│ +{value:.4f} ", out)
+    assert read[0]["loss"]["mean_of_last_epoch"] == pytest.approx(value)
+    page = (tmp_path / "first/report.html").read_text()
+    tile = page[page.index("mean loss of the last epoch") :][:200]
+    assert f"<strong>{value:.4g}</strong>" in tile
 
 
 def test_print_config_feeds_config(capsys, tmp_path):

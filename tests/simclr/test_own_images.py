@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ntxent.cli import main
 from ntxent.commands._contact_sheet import choose_images
-from ntxent.simclr import DataConfig
+from ntxent.simclr import DataConfig, stages
 from ntxent.simclr.data import ImageData, MemoryImages
 from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.run.trained import TrainedRun
@@ -103,6 +104,42 @@ def test_evaluate_repeats_the_runs_own_scores_and_adds_to_them(run, capsys):
     text = output(capsys, "evaluate", run)
     for words in ("95 % interval", "linear, 10 %", "blue", "other view nearest"):
         assert words in text
+
+
+def test_every_stage_of_seconds_says_what_it_does(place, run, tmp_path, capsys, monkeypatch):
+    """Here every stage counts as long; they change no result, and stay off standard output."""
+    command = ("evaluate", run, "--json", "--finetune=0.5")
+    quiet = json.loads(output(capsys, *command))
+    monkeypatch.setattr(stages, "SHORTEST", 0.0)
+
+    def told(*argv):
+        capsys.readouterr()
+        assert main(list(map(str, argv))) == 0
+        out, err = capsys.readouterr()
+        return out, [re.sub(r": \d+ s$", "", line) for line in err.splitlines()]
+
+    out, lines = told(*command)
+    assert json.loads(out) | {"seconds": 0} == quiet | {"seconds": 0}
+    read = ["reading the headers of 35 files", "decoding 32 images"]
+    features = ["features of 22 images", "features of 8 images"]
+    probes = [
+        f"{probe} of {features}"
+        for features in ("raw pixels", "encoder", "untrained encoder")
+        for probe in ("kNN", "probe linear_1", "probe linear_5", "probe linear_all")
+    ]
+    listed = iter(line.partition(", ")[0] for line in lines)
+    expected = [*read, "two views of 8 images", *features, *probes]
+    assert [stage for stage in expected if stage not in listed] == [], lines
+    assert "fine-tuning the untrained encoder" in lines
+    assert [line for line in told("data", "inspect", place / "photos")[1] if "pixels" in line]
+    embedded = told("embed", run, place / "unsorted", "--output", tmp_path / "e.npz")[1]
+    assert embedded[1:] == ["decoding 12 images", "features of 12 images", "writing e.npz"]
+    assert told("export", run, f"--onnx={tmp_path / 'e.onnx'}")[1] == ["writing e.onnx"]
+    assert told("report", run, "-o", tmp_path / "r.html")[1] == ["writing r.html, its map by pca"]
+    argv = ("train", *SMALL, f"--folder={tmp_path}", f"--data.source={place / 'unsorted'}")
+    trained = told(*argv, "--name=again")[1]
+    assert "decoding 12 images" in trained
+    assert "writing report.html" in trained
 
 
 def test_evaluate_on_other_images(place, run, capsys):
@@ -200,6 +237,35 @@ def test_compare(run, unlabelled, capsys):
     assert "cannot be compared" in output(capsys, "compare", run, unlabelled)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_table_of_a_run_is_cut(place, run, unlabelled, capsys, monkeypatch, width):
+    found = json.loads(output(capsys, "evaluate", run, "--json", "--finetune=0.5"))
+    rows = json.loads(output(capsys, "compare", run, unlabelled, "--json"))
+    monkeypatch.setenv("COLUMNS", str(width))
+    scores = [
+        f"{100 * score['mean']:.1f}"
+        for name in ("raw_pixels", "untrained_encoder", "encoder")
+        for score in found["evaluation"][name].values()
+    ]
+    summary = json.loads((run / "summary.json").read_text())
+    again = output(capsys, "train", f"--resume={run}")  # it prints the tables of the run
+    for text in (again, output(capsys, "evaluate", run, "--finetune=0.5")):
+        assert "…" not in text
+        assert {"linear,", "untrained", "labels"} <= set(text.split())
+    evaluated = output(capsys, "evaluate", run, "--finetune=0.5")
+    assert [score for score in scores if score not in evaluated] == []
+    assert f"{summary['loss']['mean_of_last_epoch']:.4f}" in again
+    compared = output(capsys, "compare", run, unlabelled)
+    joined = "".join(compared.split())
+    assert "…" not in compared
+    for row in rows:
+        cells = [row["name"], f"{row['loss']:.3f}", *map(str, row["settings"].values())]
+        assert [cell for cell in cells if "".join(cell.split()) not in joined] == []
+    inspected = output(capsys, "data", "inspect", place / "photos")
+    assert "…" not in inspected
+    assert str(place / "photos") in "".join(inspected.split())
+
+
 def test_what_cannot_be_compared_is_refused(run, tmp_path, capsys):
     assert "is no run folder" in refused(capsys, "compare", tmp_path)
     assert "expected one of position, loss" in refused(capsys, "compare", run, "--sort=beauty")
@@ -212,8 +278,10 @@ def test_inspect_says_what_training_would_meet(place, tmp_path, capsys):
     plot = tmp_path / "sheet.png"
     argv = ("data", "inspect", place / "photos")
     found = json.loads(output(capsys, *argv, "--json", f"--plot={plot}"))
-    assert found["images"] == {"train": 30}
-    assert found["classes"]["train"] == dict.fromkeys(sorted(COLOURS), 10)
+    assert found["images"] == {"train": 22, "held_out": 8}  # as training divides them
+    assert sum(found["classes"]["train"].values()) == 22
+    assert sum(found["classes"]["held_out"].values()) == 8
+    assert found["classes"]["train"].keys() == COLOURS.keys()
     assert found["original_sizes"]["width"] == [3, 48, 400]
     assert len(found["skipped"]) == 5
     assert found["usable"] is False  # 5 of 35 are more than a tenth
@@ -226,6 +294,24 @@ def test_inspect_says_what_training_would_meet(place, tmp_path, capsys):
     text = output(capsys, *argv)
     for words in ("3 x 40 x 40", "left out  green/tiny.png", "training would refuse this"):
         assert words in text
+    assert re.search(r"images to train on +│ 22 ", text)
+    assert re.search(r"images held out +│ 8 ", text)
+
+
+def test_inspect_counts_the_held_out_images_of_a_source_that_has_them(tmp_path, capsys):
+    make_tree(tmp_path / "train", per_class=4)
+    make_tree(tmp_path / "val", per_class=2)
+    found = json.loads(output(capsys, "data", "inspect", tmp_path, "--json"))
+    assert found["images"] == {"train": 12, "held_out": 6}
+    assert found["classes"]["held_out"] == dict.fromkeys(COLOURS, 2)
+
+
+def test_inspect_says_that_a_class_of_one_image_cannot_be_divided(tmp_path, capsys):
+    make_tree(tmp_path, per_class=4)
+    (tmp_path / "white").mkdir()
+    (tmp_path / "red" / "0.png").rename(tmp_path / "white" / "0.png")
+    text = output(capsys, "data", "inspect", tmp_path)
+    assert "training would refuse this: data.held_out: received 0.25 for 12 images of 4" in text
 
 
 def test_inspect_finds_damage_in_images_that_stay_in_files(tmp_path, capsys):
@@ -247,7 +333,7 @@ def test_inspect_says_when_images_are_too_few(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("inspect nowhere", "which is no folder here"),
+        ("inspect nowhere", "which is no file or folder here"),
         ("look digits", "invalid choice: 'look'"),
         ("inspect digits --plot sheet.html", "expected a name that ends in .png"),
         ("inspect digits --plot no/sheet.png", "no folder no; make it first"),

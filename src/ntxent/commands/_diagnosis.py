@@ -93,7 +93,7 @@ def _alternatives(found: Diagnosis) -> Iterator[str]:
     if len(found.alternatives) > SHOWN:
         rows.append((f"and {len(found.alternatives) - SHOWN} more, with --json", "", ""))
     yield ""
-    yield from table(rows, right=(2,), wrap=0, styles=["bold"])
+    yield from table(rows, right=(2,), wrap=0, header=True, styles=["bold"])
 
 
 def _notes(judged: JudgedLog) -> Iterator[str]:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["colour", "columns", "paragraph", "table", "write"]
+__all__ = ["colour", "columns", "fitted", "paragraph", "table", "write"]
 
 _CODES = {"bold red": "1;31", "bold green": "1;32", "bold yellow": "1;33", "bold": "1"}
 GAP = "  "
@@ -34,11 +34,31 @@ def paragraph(text: str, width: int | None = None) -> list[str]:
     return textwrap.wrap(text, width or columns(), break_on_hyphens=False) or [""]
 
 
+def fitted(least: Sequence[int], most: Sequence[int], total: int) -> list[int] | None:
+    """Returns widths of columns between their least and their most, ``total`` together at most.
+
+    The narrowest columns get their most first. None where not even the least fit.
+
+    >>> fitted([4, 4], [6, 30], 20), fitted([4, 4], [6, 30], 7)
+    ([6, 14], None)
+    """
+    widths = list(least)
+    if sum(widths) > total:
+        return None
+    growing = [k for k in range(len(widths)) if widths[k] < most[k]]
+    while growing and sum(widths) < total:
+        smallest = min(growing, key=lambda k: widths[k])
+        widths[smallest] += 1
+        growing = [k for k in growing if widths[k] < most[k]]
+    return widths
+
+
 def table(
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[int] = (),
     wrap: int | None = None,
+    header: bool = False,
     styles: Sequence[str | None] = (),
     width: int | None = None,
 ) -> list[str]:
@@ -48,6 +68,8 @@ def table(
         rows: Cells; one with line breaks takes several lines.
         right: Indices of the columns that are aligned to the right.
         wrap: Index of the column that is wrapped where the table is too wide.
+        header: Whether the first row names the columns. A table with names that is still too wide
+            becomes a block of lines for each row.
         styles: A style for each row, or none.
         width: Of the whole table, that of the reader unless given.
     """
@@ -60,6 +82,8 @@ def table(
         widest[wrap] = min(widest[wrap], max(NARROWEST, (width or columns()) - others))
         for row in cells:
             row[wrap] = [part for line in row[wrap] for part in paragraph(line, widest[wrap])]
+    if header and sum(widest) + len(GAP) * (len(widest) - 1) > (width or columns()):
+        return _blocks(cells, styles)
     lines = []
     for number, row in enumerate(cells):
         style = styles[number] if number < len(styles) else None
@@ -71,6 +95,17 @@ def table(
                 for column, (cell, size) in enumerate(zip(row, widest, strict=True))
             ]
             lines.append(colour(GAP.join(shown).rstrip(), style))
+    return lines
+
+
+def _blocks(cells: list[list[list[str]]], styles: Sequence[str | None]) -> list[str]:
+    names, *rows = ([" ".join(cell) for cell in row] for row in cells)
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        style = styles[number] if number < len(styles) else None
+        first, *others = (f"{name} {cell}" for name, cell in zip(names, row, strict=True))
+        lines += [colour(line, style) for line in paragraph(first)]
+        lines += [GAP + part for line in others for part in paragraph(line, columns() - len(GAP))]
     return lines
 
 

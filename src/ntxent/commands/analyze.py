@@ -12,8 +12,6 @@ from jsonargparse import ArgumentParser
 from ntxent.commands._plots import pair_cosines, plot_writer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ntxent.analysis import Analysis, Progress
 
 FILES = (
@@ -129,6 +127,7 @@ def _show(report: Analysis, note: str) -> None:
     from rich.text import Text
 
     from ntxent.commands._diagnosis import STYLES
+    from ntxent.commands._rows import show_table
 
     judged = report.diagnosis
     console = Console(highlight=False, markup=False)
@@ -137,27 +136,18 @@ def _show(report: Analysis, note: str) -> None:
     position = "" if judged.position is None else f"  position {judged.position:.3f}"
     verdict = judged.verdict.replace("_", " ")
     console.print(Text.assemble((verdict, STYLES[judged.verdict]), position, "\n"))
-    console.print(_loss(report))
-    console.print(_embeddings(report))
-    console.print(_histogram(report, console.encoding))
+    loss, bold = _loss(report)
+    show_table(console, loss, title="Loss, nats", right=(1,), bold=bold, rules=False)
+    title = "\nEmbeddings, and what the loss proves of them"
+    show_table(console, _embeddings(report), title=title, right=(1,), rules=False)
+    cosines = _histogram(report, console.encoding)
+    show_table(console, cosines, title="\nCosines, -1 to 1", unbroken=(1,), rules=False)
     for sentence in judged.sentences:
         console.print(f"\n{sentence}")
 
 
-def _table(title: str) -> Table:
-    from rich.table import Table
-
-    table = Table(
-        title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0)
-    )
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    return table
-
-
-def _loss(report: Analysis) -> Table:
-    """The loss among its limits, from small to large."""
+def _loss(report: Analysis) -> tuple[list[tuple[str, str, str]], list[int]]:
+    """The loss among its limits, from small to large, and which row is the loss."""
     judged = report.diagnosis
     rows = [
         (judged.floor, "floor", "no embeddings have less"),
@@ -169,13 +159,12 @@ def _loss(report: Analysis) -> Table:
     ]
     if judged.random is not None:
         rows.append((judged.random, "random", "about, for independent uniform embeddings"))
-    table = _table("Loss, nats")
-    for value, name, meaning in sorted(rows, key=lambda row: row[0]):
-        table.add_row(name, f"{value:.4f}", meaning, style="bold" if name == "loss" else None)
-    return table
+    rows.sort(key=lambda row: row[0])
+    cells = [(name, f"{value:.4f}", meaning) for value, name, meaning in rows]
+    return cells, [number for number, row in enumerate(cells) if row[0] == "loss"]
 
 
-def _embeddings(report: Analysis) -> Table:
+def _embeddings(report: Analysis) -> list[tuple[str, str, str]]:
     """The measures of the embeddings, and what the loss alone proves of them."""
 
     def proven(interval: tuple[float, float]) -> str:
@@ -184,7 +173,6 @@ def _embeddings(report: Analysis) -> Table:
     judged = report.diagnosis
     positive, negative = judged.positive_similarity or 0.0, judged.negative_similarity or 0.0
     smallest = min(2 * judged.batch_size, judged.dim or 1)
-    table = _table("\nEmbeddings, and what the loss proves of them")
     rows = [
         ("positive cosine", positive, proven(report.similarity_interval)),
         ("negative cosine", negative, ""),
@@ -205,12 +193,10 @@ def _embeddings(report: Analysis) -> Table:
     ]
     if judged.gradient_bound is not None:
         rows.append(("gradient", judged.gradient_bound, "at most, summed norms"))
-    for name, value, meaning in rows:
-        table.add_row(name, f"{value:.4f}", meaning)
-    return table
+    return [(name, f"{value:.4f}", meaning) for name, value, meaning in rows]
 
 
-def _histogram(report: Analysis, encoding: str) -> Table:
+def _histogram(report: Analysis, encoding: str) -> list[tuple[str, str]]:
     """The two distributions of cosines, two bins a character, each scaled to its own peak."""
     bars = BARS if encoding.startswith("utf") else " .:-=+*#@"
 
@@ -221,7 +207,4 @@ def _histogram(report: Analysis, encoding: str) -> Table:
 
     histogram = report.histogram
     negatives = f"negatives, {sum(histogram.negative)} drawn" if histogram.sampled else "negatives"
-    table = _table("\nCosines, -1 to 1")
-    table.add_row("positives", draw(histogram.positive))
-    table.add_row(negatives, draw(histogram.negative))
-    return table
+    return [("positives", draw(histogram.positive)), (negatives, draw(histogram.negative))]

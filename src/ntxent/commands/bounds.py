@@ -190,7 +190,7 @@ def _theorems_table(theorems: Iterable[dict[str, Any]]) -> list[str]:
         title = row["title"] if row["reason"] is None else f"{row['title']}: {row['reason']}"
         sharp = "no" if row["sharp"] is None else "yes"
         rows.append((str(row["theorem"]), title, _value(row["value"]), row["side"], sharp))
-    return ["Theorems, in nats", *table(rows, right=(0, 2), wrap=1, styles=["bold"])]
+    return ["Theorems, in nats", *table(rows, right=(0, 2), wrap=1, header=True, styles=["bold"])]
 
 
 def _value(value: Any) -> str:
@@ -207,4 +207,4 @@ def _grid_table(cells: list[dict[str, Any]]) -> list[str]:
     for cell in cells:
         levels = (_value(cell[name]) for name in shown)
         rows.append((str(cell["batch_size"]), f"{cell['temperature']:.4g}", *levels))
-    return table(rows, right=range(len(rows[0])), styles=["bold"])
+    return table(rows, right=range(len(rows[0])), header=True, styles=["bold"])

@@ -30,23 +30,26 @@ def run(options: Any) -> int:
         return 0
 
     from rich.console import Console
-    from rich.table import Table
+
+    from ntxent.commands._rows import show_table
 
     console = Console(highlight=False, markup=False)
     settings = sorted({name for row in rows for name in row["settings"]})
     measures = [name for name in MEASURES if any(name in row["accuracy"] for row in rows)]
-    table = Table("run", *settings)
-    for name in ("loss", "floor", "chance", "position", *measures, "seconds"):
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(
+    numbers = ("loss", "floor", "chance", "position", *measures, "seconds")
+    named = {"loss": "mean loss of the last epoch"}
+    header = ["run", *settings, *(named.get(name, name.replace("_", " ")) for name in numbers)]
+    cells = [
+        [
             row["name"],
             *(str(row["settings"].get(name, "")) for name in settings),
             *(f"{row[name]:.3f}" for name in ("loss", "floor", "chance", "position")),
             *(f"{100 * row['accuracy'][n]:.1f}" if n in row["accuracy"] else "" for n in measures),
             f"{row['seconds']:.0f}",
-        )
-    console.print(table)
+        ]
+        for row in rows
+    ]
+    show_table(console, cells, header=header, right=range(1 + len(settings), len(header)))
     for path in unfinished:
         console.print(f"{path} has not finished", soft_wrap=True)
     console.print(

@@ -11,6 +11,8 @@ from jsonargparse import ArgumentParser
 
 from ntxent.simclr import AugmentationConfig, DataConfig, TrainConfig
 
+PARTS = {"train": "images to train on", "held_out": "images held out"}
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=["inspect"], help="What to do: inspect.")
@@ -31,9 +33,10 @@ def run(options: Any) -> int:
         raise FileNotFoundError(f"--plot: no folder {plot.parent}; make it first")
 
     from ntxent.simclr.data.inspection import inspect
+    from ntxent.simclr.stages import ConsoleStages
 
     config = replace(options.data, source=options.path)
-    source, found = inspect(config, _largest_size(options))
+    source, found = inspect(config, _largest_size(options), ConsoleStages())
     if plot is not None:
         from ntxent.commands._contact_sheet import contact_sheet
         from ntxent.simclr.model.views import TwoViews
@@ -43,7 +46,7 @@ def run(options: Any) -> int:
     if options.json:
         print(json.dumps(found, indent=2, allow_nan=False))
     else:
-        _show(found, config, options.plot)
+        _show(found, options.plot)
     return 0
 
 
@@ -56,38 +59,38 @@ def _largest_size(options: Any) -> int:
     return largest_size(resolve_accelerator(config), config, ("data.image_size",))
 
 
-def _show(found: dict[str, Any], config: DataConfig, plot: str | None) -> None:
+def _show(found: dict[str, Any], plot: str | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from ntxent.commands._rows import show_table
 
     console = Console(highlight=False, markup=False)
-    table = Table(title=found["source"], title_justify="left", show_header=False)
+    rows = []
+    parts = PARTS if "held_out" in found["images"] else {"train": "images"}
     for part, count in found["images"].items():
-        table.add_row("images" if len(found["images"]) == 1 else f"images to {part}", str(count))
+        rows.append((parts[part], str(count)))
     channels, height, width = found["shape"]
-    table.add_row("used as", f"{channels} x {height} x {width}, channels x height x width")
+    rows.append(("used as", f"{channels} x {height} x {width}, channels x height x width"))
     for name, (low, middle, high) in (found["original_sizes"] or {}).items():
-        table.add_row(f"{name} of the files", f"{low} to {high} pixels, median {middle}")
+        rows.append((f"{name} of the files", f"{low} to {high} pixels, median {middle}"))
     for name, values in found["pixels"].items():
-        table.add_row(f"{name} of the pixels", "  ".join(f"{value:.3f}" for value in values))
-    table.add_row("files left out", str(len(found["skipped"])))
-    console.print(table)
+        rows.append((f"{name} of the pixels", "  ".join(f"{value:.3f}" for value in values)))
+    rows.append(("files left out", str(len(found["skipped"]))))
+    show_table(console, rows, title=found["source"])
 
     classes = found["classes"]
     if classes["train"]:
-        counted = Table("class", *classes, title_justify="left")
-        for name in classes["train"]:
-            counted.add_row(name, *(str(part.get(name, 0)) for part in classes.values()))
-        console.print(counted)
+        counts = [
+            (name, *(str(part.get(name, 0)) for part in classes.values()))
+            for name in classes["train"]
+        ]
+        header = ("class", *(parts[part] for part in classes))
+        show_table(console, counts, header=header, right=range(1, len(header)))
     else:
         console.print("no labels: training needs none, evaluation compares views only")
     for entry in found["skipped"]:
         console.print(f"left out  {entry['file']}: {entry['reason']}", soft_wrap=True)
     if not found["usable"]:
-        many = (
-            f"more files are left out than the share {config.max_skipped:g} of --data.max_skipped"
-        )
-        few = "it needs at least 3 images, two to learn from and one held out"
-        console.print(f"training would refuse this: {many if found['skipped'] else few}")
+        console.print(f"training would refuse this: {found['problem']}", soft_wrap=True)
     if plot is not None:
         console.print(f"images and their views drawn to {plot}", soft_wrap=True)

@@ -42,11 +42,13 @@ def run(options: Any, given: Any) -> int:
     from ntxent.simclr.data import open_source
     from ntxent.simclr.evaluation.features import extract_features
     from ntxent.simclr.run.trained import TrainedRun
+    from ntxent.simclr.stages import ConsoleStages
 
     trained = TrainedRun(options.run_folder)
     sizes = {"image_size": trained.image_shape[-1]}
     config = DataConfig(**sizes | group(given, "data") | {"source": options.images})
-    source = open_source(config)
+    stages = ConsoleStages()
+    source = open_source(config, stages=stages)
     trained.require_channels(source.train)
     model = trained.model.encoder
     if options.space == "projection":
@@ -56,12 +58,14 @@ def run(options: Any, given: Any) -> int:
     for part, images, names in parts:
         if images is not None:
             shape = trained.model.views.shape
-            columns["embeddings"].extend(extract_features(model, images, shape, config.workers))
+            features = extract_features(model, images, shape, config.workers, stages)
+            columns["embeddings"].extend(features)
             unlabelled = [-1] * len(images)
             columns["labels"].extend(unlabelled if images.labels is None else images.labels)
             columns["files"].extend(names or [""] * len(images))
             columns["parts"].extend([part] * len(images))
-    write_embeddings(path, columns, list(source.classes))
+    with stages(f"writing {path.name}"):
+        write_embeddings(path, columns, list(source.classes))
     count, dim = len(columns["labels"]), len(columns["embeddings"][0])
     print(f"{count} embeddings of {dim} coordinates in {path}")
     return 0

@@ -13,19 +13,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Any) -> int:
     from rich.console import Console
-    from rich.table import Table
 
+    from ntxent.commands._rows import show_table
     from ntxent.engines import status
 
     records = status()
     if options.json:
         print(json.dumps([asdict(record) for record in records], indent=2))
         return 0
-    table = Table("engine", "available", "devices", "priority", "reason")
+    rows = []
     for engine in records:
         devices = ", ".join(engine.devices).replace("*", "any")
         priority = "" if engine.priority is None else str(engine.priority)
         available = "yes" if engine.available else "no"
-        table.add_row(engine.name, available, devices, priority, engine.reason)
-    Console().print(table)
+        rows.append((engine.name, available, devices, priority, engine.reason))
+    header = ("engine", "available", "devices", "priority", "reason")
+    show_table(Console(highlight=False, markup=False), rows, header=header)
     return 0

@@ -47,11 +47,13 @@ def run(options: Any, given: Any) -> int:
     from ntxent.files import atomic
     from ntxent.simclr.evaluation.evaluate import evaluate_run
     from ntxent.simclr.run.trained import TrainedRun
+    from ntxent.simclr.stages import ConsoleStages
 
     trained = TrainedRun(options.run_folder)
     data = data_config(trained.config.data, given, options.data)
     changes = {"label_shares": LABEL_SHARES} | group(given, "evaluation")
-    result = evaluate_run(trained, data, replace(trained.config.evaluation, **changes), share)
+    evaluation = replace(trained.config.evaluation, **changes)
+    result = evaluate_run(trained, data, evaluation, share, ConsoleStages())
     text = json.dumps(result, indent=2, allow_nan=False)
     with atomic(trained.run.evaluation) as path:
         path.write_text(text + "\n")
@@ -65,13 +67,12 @@ def run(options: Any, given: Any) -> int:
 
 
 def _show(result: dict[str, Any], console: Console) -> None:
-    from rich.table import Table
-
-    from ntxent.commands._tables import accuracies
+    from ntxent.commands._rows import show_table
+    from ntxent.commands._tables import show_accuracies
 
     if "evaluation" in result:
-        console.print(accuracies(result["evaluation"], intervals=True))
-        _confusion(result, console)
+        show_accuracies(console, result["evaluation"], intervals=True)
+        _show_confusion(result, console)
     else:
         console.print(
             "no labels, so no accuracies: what follows compares views; images in one sub-folder a "
@@ -80,44 +81,44 @@ def _show(result: dict[str, Any], console: Console) -> None:
         )
     if "finetuning" in result:
         tuned = result["finetuning"]
-        title = f"Fine-tuned on {tuned['labels']} labels, accuracy, %, and its 95 % interval"
-        table = Table(title=title, title_justify="left", show_header=False)
+        rows = []
         for name, words in (("untrained_encoder", "from scratch"), ("encoder", "from the run")):
             low, high = 100 * tuned[name]["low"], 100 * tuned[name]["high"]
-            table.add_row(words, f"{100 * tuned[name]['mean']:.1f}", f"{low:.1f} to {high:.1f}")
-        console.print(table)
+            rows.append((words, f"{100 * tuned[name]['mean']:.1f}", f"{low:.1f} to {high:.1f}"))
+        title = f"Fine-tuned on {tuned['labels']} labels, accuracy, %, and its 95 % interval"
+        show_table(console, rows, title=title)
     views = result["views"]
     if views is None:
         console.print("one held-out image: there is no other to tell its views from; add images")
         return
+    names = ("alignment", "uniformity", "effective_rank")
+    measured = [("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")]
+    measured += [(name.replace("_", " "), f"{views[name]:.3f}") for name in names]
     title = f"Two views of {views['images']} held-out images, without labels"
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_row("other view nearest", f"{100 * views['contrastive_accuracy']:.1f} %")
-    for name in ("alignment", "uniformity", "effective_rank"):
-        table.add_row(name.replace("_", " "), f"{views[name]:.3f}")
-    console.print(table)
+    show_table(console, measured, title=title)
 
 
-def _confusion(result: dict[str, Any], console: Console) -> None:
-    """Prints the confusion matrix if it fits a terminal, else the commonest confusions."""
-    from rich.table import Table
+def _show_confusion(result: dict[str, Any], console: Console) -> None:
+    """Prints the confusion matrix if the console has room for it, else the commonest confusions."""
+    from ntxent.commands._rows import fits, show_table
 
     matrix, classes = result["confusion"]["linear_all"], result["classes"]
-    if len(classes) <= LARGEST_MATRIX:
+    counts = [
+        (name, *(str(count) if count else "·" for count in row))
+        for name, row in zip(classes, matrix, strict=True)
+    ]
+    header, right = ("", *classes), range(1, 1 + len(classes))
+    if len(classes) <= LARGEST_MATRIX and fits(console, counts, header, right):
         title = "Held-out images by class (rows) and by the answer of linear, all labels (columns)"
-        table = Table("", *classes, title=title, title_justify="left")
-        for name, row in zip(classes, matrix, strict=True):
-            table.add_row(name, *(str(count) if count else "·" for count in row))
-    else:
-        table = Table(
-            "class", "answer", "images", title="Commonest confusions of linear, all labels"
-        )
-        pairs = [
-            (count, classes[i], classes[j])
-            for i, row in enumerate(matrix)
-            for j, count in enumerate(row)
-            if i != j and count
-        ]
-        for count, label, answer in sorted(pairs, key=lambda pair: -pair[0])[:LARGEST_MATRIX]:
-            table.add_row(label, answer, str(count))
-    console.print(table)
+        show_table(console, counts, header=header, title=title, right=right)
+        return
+    pairs = [
+        (count, classes[i], classes[j])
+        for i, row in enumerate(matrix)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    largest = sorted(pairs, key=lambda pair: -pair[0])[:LARGEST_MATRIX]
+    rows = [(label, answer, str(count)) for count, label, answer in largest]
+    title = "Commonest confusions of linear, all labels"
+    show_table(console, rows, header=("class", "answer", "images"), title=title, right=(2,))

@@ -22,12 +22,14 @@ def run(options: Any) -> int:
 
     from ntxent.simclr.run.export import write_onnx, write_safetensors
     from ntxent.simclr.run.trained import TrainedRun
+    from ntxent.simclr.stages import ConsoleStages
 
     model = TrainedRun(options.run_folder).model
     encoder, shape = model.encoder, model.views.shape
     axes = ", ".join(map(str, shape))
     if options.onnx is not None:
-        write_onnx(encoder, shape, options.onnx)
+        with ConsoleStages()(f"writing {options.onnx.name}"):
+            write_onnx(encoder, shape, options.onnx)
         print(f"{options.onnx}  images [n, {axes}] in [0, 1] to features")
     if options.safetensors is not None:
         write_safetensors(encoder, options.safetensors)

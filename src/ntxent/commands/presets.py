@@ -25,12 +25,12 @@ def run(options: Any) -> int:
         return 0
 
     from rich.console import Console
-    from rich.table import Table
+
+    from ntxent.commands._rows import show_table
 
     console = Console(highlight=False, markup=False)
     for name, preset in PRESETS.items():
-        table = Table("option", "value", "source", title=f"{name}: {preset.summary}")
-        for option, (value, source) in preset.values.items():
-            table.add_row(option, str(value), source)
-        console.print(table)
+        rows = [(option, str(value), source) for option, (value, source) in preset.values.items()]
+        title = f"{name}: {preset.summary}"
+        show_table(console, rows, header=("option", "value", "source"), title=title)
     return 0

@@ -36,14 +36,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Any) -> int:
     from ntxent.report import write_report
     from ntxent.report.slides import write_slides
+    from ntxent.simclr.stages import ConsoleStages
 
     given = given_convention(options)
     out = Path(options.output or _default(options.runs))
-    made = write_report(
-        options.runs, out, given=given, column=options.column, projection=options.map
-    )
+    stages = ConsoleStages()
+    with stages(f"writing {out.name}, its map by {options.map}"):
+        made = write_report(
+            options.runs, out, given=given, column=options.column, projection=options.map
+        )
     drawn = made.pop("figures")
-    made["png"] = [] if options.png is None else write_slides(drawn, Path(options.png))
+    made["png"] = []
+    if options.png is not None:
+        with stages(f"drawing {len(drawn)} figures"):
+            made["png"] = write_slides(drawn, Path(options.png))
     if options.json:
         print(json.dumps(made, indent=2, allow_nan=False))
         return 0

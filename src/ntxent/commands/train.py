@@ -49,7 +49,7 @@ def run(options: Any, given: Any) -> int:
 
     result = train(config, () if config.resume not in (None, "auto") else unset_options(given))
     if result is not None:
-        show(*result, Console())
+        show(*result, Console(highlight=False, markup=False))
     return 0
 
 

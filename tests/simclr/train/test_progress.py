@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ntxent.simclr.train import progress
-from ntxent.simclr.train.progress import Forecast, LiveHealth
+from ntxent.simclr.train.progress import Forecast, LiveHealth, PlainHealth
 
 METRICS = dict.fromkeys(("loss", "floor", "chance", "position", "positive_similarity"), 1.0)
 
@@ -59,3 +59,16 @@ def test_the_bar_has_total_and_time_left_in_a_narrow_terminal(monkeypatch, width
     live.bar.refresh()
     live.on_train_end(trainer, None)
     assert "4/195 steps 0:02:40 2:07:20" in text.getvalue()
+    assert "loss of the last step 1.000" in text.getvalue()
+
+
+def test_an_epoch_that_was_resumed_has_the_mean_of_all_its_steps(tmp_path):
+    metrics = tmp_path / "metrics.csv"
+    rows = [(0, 9.0), (1, 4.0), (1, 2.0), (1, 1.0)]
+    lines = [f"{epoch},{loss},1,1,1,1" for epoch, loss in rows]
+    header = "epoch,loss,floor,chance,position,positive_similarity"
+    metrics.write_text("\n".join([header, *lines]) + "\n")
+    text = StringIO()
+    health = PlainHealth(Console(file=text, width=200), metrics)
+    health.on_train_epoch_end(SimpleNamespace(current_epoch=1, max_epochs=2), None)
+    assert text.getvalue().startswith("epoch 2/2  mean loss of the epoch 2.333  floor 1.000")

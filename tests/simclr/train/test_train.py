@@ -93,8 +93,8 @@ def test_the_summary_says_how_the_run_ended(summary, result, steps, config):
     assert summary["warnings"] == []  # a healthy run
     loss = summary["loss"]
     last = [row["loss"] for row in steps if row["epoch"] == 1]
-    assert loss["final"] == pytest.approx(math.fsum(last) / 5)
-    assert loss["floor"] < loss["final"] < loss["chance"] < loss["ceiling"]
+    assert loss["mean_of_last_epoch"] == pytest.approx(math.fsum(last) / 5)
+    assert loss["floor"] < loss["mean_of_last_epoch"] < loss["chance"] < loss["ceiling"]
     low, high = loss["positive_similarity_interval"]
     assert low <= loss["positive_similarity"] <= high
     assert loss["steps"] == 10
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(run, result, conf
     assert again.metrics.read_bytes() == run.metrics.read_bytes()
     assert summary["loss"] == result[1]["loss"]
     _, other = train(replace(config, name="other", seed=1))
-    assert other["loss"]["final"] != summary["loss"]["final"]
+    assert other["loss"]["mean_of_last_epoch"] != summary["loss"]["mean_of_last_epoch"]
 
 
 def test_default_names_carry_the_seed(config):

@@ -63,7 +63,11 @@ def _tiles(run: Run) -> list[Tile]:
         return []
     end = run.trajectory.end
     limits = f"floor {end.floor:.4g}, chance {end.chance:.4g}"
-    tiles = [Tile("loss at the end", f"{end.loss:.4g}", "nats", limits, 6)]
+    note = f"mean of the last twentieth of the steps; {limits}"
+    tiles = [Tile("loss at the end", f"{end.loss:.4g}", "nats", note, 6)]
+    epoch = run.summary.get("loss", {}).get("mean_of_last_epoch")
+    if epoch is not None:
+        tiles.append(Tile("mean loss of the last epoch", f"{epoch:.4g}", "nats", "over its steps"))
     if end.position is not None:
         tiles.append(Tile("position", f"{end.position:.3f}", "", "0 floor, 1 chance", 1))
     if end.similarity_interval is not None:
@@ -124,6 +128,7 @@ def _data(run: Run) -> list[tuple[str, str]]:
     data = dict(run.data)
     counts = data.pop("per_class", {}).get("held_out")
     classes = data.pop("classes", None)
+    data.pop("fingerprint", None)
     rows = _rows(data)
     if counts and classes:
         pairs = zip(classes, counts, strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ntxent.simclr.config import DataConfig
+from ntxent.simclr.data.fingerprint import fingerprint
 from ntxent.simclr.data.folder import FileImages
-from ntxent.simclr.data.images import LARGEST_SIZE, Images, MemoryImages, Shape, Skipped, to_unit
+from ntxent.simclr.data.images import (
+    LARGEST_SIZE,
+    Images,
+    MemoryImages,
+    Shape,
+    Skipped,
+    Source,
+    to_unit,
+)
 from ntxent.simclr.data.loader import ResumableLoader, ShuffledBatches
 from ntxent.simclr.data.source import open_source
+from ntxent.simclr.stages import Stages, silent
 
-__all__ = ["ImageData"]
+__all__ = ["ImageData", "split"]
 
 # Not the run's seed: runs with other seeds hold out the same images, and can be compared.
 SPLIT_SEED = 0
@@ -44,13 +55,17 @@ class ImageData(LightningDataModule):
     """
 
     def __init__(
-        self, config: DataConfig, batch_size: int, largest_size: int = LARGEST_SIZE
+        self,
+        config: DataConfig,
+        batch_size: int,
+        largest_size: int = LARGEST_SIZE,
+        stages: Stages = silent,
     ) -> None:
         super().__init__()
         self.config = config
-        self.source = open_source(config, largest_size)
+        self.source = open_source(config, largest_size, stages)
         self.classes = self.source.classes
-        self.train, self.test = self._split()
+        self.train, self.test = split(self.source, config.held_out)
         self.labelled = _labelled(self.train)
         self.shape: Shape = self.train.shape
         if self.test.shape != self.shape:
@@ -83,25 +98,10 @@ class ImageData(LightningDataModule):
             )
         self._batch_size = size
 
-    def _split(self) -> tuple[Images, Images]:
-        images = self.source.train
-        if self.source.test is not None:
-            return images, _labelled(self.source.test)
-        share, labels = self.config.held_out, images.labels
-        if len(images) < 2:
-            raise ValueError(
-                "data.source: received 1 image, expected at least 3: two to learn from, one held "
-                "out; add images"
-            )
-        try:
-            train, test = train_test_split(
-                range(len(images)), test_size=share, stratify=labels, random_state=SPLIT_SEED
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"data.held_out: received {share} for {_described(images)}; {error}"
-            ) from error
-        return images.take(train), images.take(test)
+    @cached_property
+    def fingerprint(self) -> dict[str, str | None]:
+        """Hashes of labels and pixels; the images are read when it is first asked for."""
+        return fingerprint(self.train, self.test)
 
     @property
     def has_labels(self) -> bool:
@@ -133,6 +133,34 @@ class ImageData(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return to_unit(batch)
+
+
+def split(source: Source, held_out: float) -> tuple[Images, Images]:
+    """Returns the images to train on and the held-out ones: the source's own, or a share of all.
+
+    Raises:
+        ValueError: the share leaves a class without an image on one side.
+    """
+    images = source.train
+    if source.test is not None:
+        return images, _labelled(source.test)
+    if len(images) < 2:
+        raise ValueError(
+            "data.source: received 1 image, expected at least 3: two to learn from, one held "
+            "out; add images"
+        )
+    try:
+        train, test = train_test_split(
+            range(len(images)),
+            test_size=held_out,
+            stratify=images.labels,
+            random_state=SPLIT_SEED,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"data.held_out: received {held_out} for {_described(images)}; {error}"
+        ) from error
+    return images.take(train), images.take(test)
 
 
 def _labelled(images: Images) -> Images:

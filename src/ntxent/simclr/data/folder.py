@@ -26,6 +26,7 @@ from ntxent.simclr.data.images import (
     Skipped,
     Source,
 )
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["FileImages", "Scan", "open_folder", "scan_folder"]
 
@@ -51,22 +52,29 @@ class Scan(NamedTuple):
     skipped: list[Skipped]
 
 
-def scan_folder(root: Path) -> Scan:
+def scan_folder(root: Path, stages: Stages = silent) -> Scan:
     """Reads the header of every file under ``root``; follows links, but visits each folder once."""
     paths = sorted(_walk(root))
     scan = Scan(root, [], [], [])
     headers = _map_in_threads(lambda path: _value_or_reason(header, path), paths)
-    for path, found in zip(paths, headers, strict=True):
-        relative = path.relative_to(root)
-        if isinstance(found, str):
-            scan.skipped.append(Skipped(str(relative), found))
-        else:
-            scan.files.append(relative)
-            scan.sizes.append(found)
+    with stages(f"reading the headers of {len(paths):,} files", len(paths)) as advance:
+        for path, found in zip(paths, headers, strict=True):
+            relative = path.relative_to(root)
+            if isinstance(found, str):
+                scan.skipped.append(Skipped(str(relative), found))
+            else:
+                scan.files.append(relative)
+                scan.sizes.append(found)
+            advance(1)
     return scan
 
 
-def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
+def open_folder(
+    root: Path,
+    config: DataConfig,
+    largest_size: int = LARGEST_SIZE,
+    stages: Stages = silent,
+) -> Source:
     """Returns the images under ``root``; the first level of sub-folders names their classes.
 
     Where ``root`` has a folder ``train`` and one of :data:`HELD_OUT_FOLDERS`, the images of the
@@ -78,10 +86,10 @@ def open_folder(root: Path, config: DataConfig, largest_size: int = LARGEST_SIZE
     """
     held_out = [root / name for name in HELD_OUT_FOLDERS if (root / name).is_dir()]
     if not (root / "train").is_dir() or not held_out:
-        return _open(scan_folder(root), config, largest_size)
-    train = _open(scan_folder(root / "train"), config, largest_size)
+        return _open(scan_folder(root, stages), config, largest_size, stages)
+    train = _open(scan_folder(root / "train", stages), config, largest_size, stages)
     same_size = replace(config, image_size=train.train.shape[-1])
-    test = _open(scan_folder(held_out[0]), same_size, largest_size)
+    test = _open(scan_folder(held_out[0], stages), same_size, largest_size, stages)
     skipped = [
         Skipped(str(Path(folder.name, file)), reason)
         for folder, part in ((root / "train", train), (held_out[0], test))
@@ -112,7 +120,7 @@ def _relabelled(test: Source, classes: Sequence[str], folder: Path) -> Images:
     return test.train
 
 
-def _open(scan: Scan, config: DataConfig, largest_size: int) -> Source:
+def _open(scan: Scan, config: DataConfig, largest_size: int, stages: Stages) -> Source:
     total = len(scan.files) + len(scan.skipped)
     if not total:
         raise ValueError(f"data.source: the folder {scan.root} has no files; put images there")
@@ -131,7 +139,7 @@ def _open(scan: Scan, config: DataConfig, largest_size: int) -> Source:
     allowed = int(config.max_skipped * total) - len(scan.skipped)
     images: Images = FileImages(scan.root, files, size, labels, scan.skipped, allowed)
     if len(files) * 3 * size**2 <= config.memory * MEGABYTE:
-        images, decoded = _decode_all(scan.root, files, size, labels, scan.skipped)
+        images, decoded = _decode_all(scan.root, files, size, labels, scan.skipped, stages)
         files = [files[index] for index in decoded]
         _require_few(scan.root, scan.skipped, total, config.max_skipped)
     names = [str(file) for file in files]
@@ -250,18 +258,25 @@ def _shared(flags: Tensor) -> Tensor:
 
 
 def _decode_all(
-    root: Path, files: list[Path], size: int, labels: Labels | None, skipped: list[Skipped]
+    root: Path,
+    files: list[Path],
+    size: int,
+    labels: Labels | None,
+    skipped: list[Skipped],
+    stages: Stages,
 ) -> tuple[MemoryImages, list[int]]:
     """Returns the decoded images and their indices; adds damaged files to ``skipped``."""
     pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     decoded: list[int] = []
     results = _map_in_threads(lambda file: _value_or_reason(read_square, root / file, size), files)
-    for index, (file, image) in enumerate(zip(files, results, strict=True)):
-        if isinstance(image, str):
-            skipped.append(Skipped(str(file), image))
-        else:
-            pixels[len(decoded)] = torch.from_numpy(image)
-            decoded.append(index)
+    with stages(f"decoding {len(files):,} images", len(files)) as advance:
+        for index, (file, image) in enumerate(zip(files, results, strict=True)):
+            if isinstance(image, str):
+                skipped.append(Skipped(str(file), image))
+            else:
+                pixels[len(decoded)] = torch.from_numpy(image)
+                decoded.append(index)
+            advance(1)
     labels = None if labels is None else labels[decoded]
     return MemoryImages(pixels[: len(decoded)], labels), decoded
 

@@ -13,7 +13,7 @@ __all__ = ["data_record", "skipped_csv"]
 
 
 def data_record(data: ImageData) -> dict[str, Any]:
-    """Returns counts, classes and shape of the images, as plain JSON values."""
+    """Returns counts, classes, shape and fingerprint of the images, as plain JSON values."""
     return {
         "source": data.config.source,
         "shape": list(data.shape),
@@ -27,6 +27,7 @@ def data_record(data: ImageData) -> dict[str, Any]:
             "labelled": _counts(data.labelled, len(data.classes)),
             "held_out": _counts(data.test, len(data.classes)),
         },
+        "fingerprint": data.fingerprint,
         "skipped": len(data.skipped),
     }
 

@@ -13,16 +13,20 @@ from ntxent.simclr.data.folder import open_folder
 from ntxent.simclr.data.idx import has_idx_files, is_idx, open_idx
 from ntxent.simclr.data.images import LARGEST_SIZE, Source
 from ntxent.simclr.data.published import PUBLISHED
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["open_source"]
 
 
-def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
+def open_source(
+    config: DataConfig, largest_size: int = LARGEST_SIZE, stages: Stages = silent
+) -> Source:
     """Returns the source that ``config.source`` names.
 
     Args:
         config: The options.
         largest_size: Largest side of a folder's images without ``config.image_size``, pixels.
+        stages: Shows the reading of files.
 
     Raises:
         ValueError: the name is unknown, or the images cannot be used; the message says why.
@@ -33,7 +37,7 @@ def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
             f"data.labels: received {config.labels!r} for {config.source}, expected auto or none; "
             "a file of labels goes with an .npy file of images"
         )
-    source = _opened(config, largest_size)
+    source = _opened(config, largest_size, stages)
     if config.labels == "none":
         source.train.labels = None
         if source.test is not None:
@@ -42,18 +46,22 @@ def open_source(config: DataConfig, largest_size: int = LARGEST_SIZE) -> Source:
     return source
 
 
-def _opened(config: DataConfig, largest_size: int) -> Source:
+def _opened(config: DataConfig, largest_size: int, stages: Stages) -> Source:
     name, path = config.source, Path(config.source).expanduser()
     if name in PUBLISHED:
-        return PUBLISHED[name](config)
+        with stages(f"reading {name}"):
+            return PUBLISHED[name](config)
     if path.is_dir() and not has_idx_files(path):
-        return open_folder(path, config, largest_size)
+        return open_folder(path, config, largest_size, stages)
     if path.is_dir() or (path.is_file() and is_idx(path)):
-        return open_idx(path, config)
+        with stages(f"reading {path.name}"):
+            return open_idx(path, config)
     if path.suffix in (".npz", ".npy"):
-        return open_arrays(path, config)
+        with stages(f"reading {path.name}"):
+            return open_arrays(path, config)
     if ":" in name:
-        return open_custom(config)
+        with stages(f"reading {name}"):
+            return open_custom(config)
     nearest = get_close_matches(name, PUBLISHED, n=1)
     raise FileNotFoundError(
         f"data.source: received {name!r}, which is no file or folder here; expected "

@@ -19,6 +19,7 @@ from ntxent.simclr.evaluation.probes import Probes
 from ntxent.simclr.evaluation.scores import wilson_score
 from ntxent.simclr.model.module import SimCLR
 from ntxent.simclr.run.trained import TrainedRun
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["confusion_matrix", "evaluate_run", "measure_views"]
 
@@ -27,7 +28,11 @@ LARGEST_PART, BATCH = 2048, 256
 
 
 def evaluate_run(
-    trained: TrainedRun, data: DataConfig, evaluation: EvaluationConfig, finetuning: float | None
+    trained: TrainedRun,
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    finetuning: float | None,
+    stages: Stages = silent,
 ) -> dict[str, Any]:
     """Returns the content of ``evaluation.json``: accuracies, confusions, measures of the views.
 
@@ -37,20 +42,21 @@ def evaluate_run(
         evaluation: The probes.
         finetuning: Share of the labels to fine-tune all weights on, once from the trained encoder
             and once from the untrained one; None for no fine-tuning.
+        stages: Shows what takes seconds.
 
     Raises:
         ValueError: fine-tuning was asked for, and the data has no labels; or the images do not fit
             the encoder.
     """
     started = perf_counter()
-    images = ImageData(data, batch_size=1)
+    images = ImageData(data, batch_size=1, stages=stages)
     trained.require_channels(images.train)
     result: dict[str, Any] = {
         "run": str(trained.run.path),
         "data": data.source,
         "classes": list(images.classes),
         "images": {"labelled": 0, "held_out": len(images.test)},
-        "views": measure_views(trained.model, images.test),
+        "views": measure_views(trained.model, images.test, stages=stages),
     }
     probes = Probes.of(images, evaluation)
     if probes is None and finetuning is not None:
@@ -64,7 +70,7 @@ def evaluate_run(
             "encoder": trained.model.encoder,
             "untrained_encoder": trained.untrained_encoder(),
         }
-        predicted = probes.predictions_of(encoders, images, trained.model.views.shape)
+        predicted = probes.predictions_of(encoders, images, trained.model.views.shape, stages)
         result["evaluation"] = {
             name: {probe: score._asdict() for probe, score in probes.scores(labels).items()}
             for name, labels in predicted.items()
@@ -76,7 +82,7 @@ def evaluate_run(
             for probe in ("linear_all", "knn")
         }
         if finetuning is not None:
-            result["finetuning"] = _finetuned(finetuning, images, probes, encoders, trained)
+            result["finetuning"] = _finetuned(finetuning, images, probes, encoders, trained, stages)
     result["seconds"] = round(perf_counter() - started, 3)
     return result
 
@@ -97,19 +103,26 @@ def _finetuned(
     probes: Probes,
     encoders: Mapping[str, nn.Module],
     trained: TrainedRun,
+    stages: Stages,
 ) -> dict[str, Any]:
     rows = stratified_indices(probes.train_labels, share)
     part, labels = images.labelled.take(rows), probes.train_labels[rows]
     result: dict[str, Any] = {"share": share, "labels": len(rows)}
     for name, encoder in encoders.items():
-        predicted = finetune(encoder, trained.model.views, part, labels, images.test)
+        predicted = finetune(
+            *(encoder, trained.model.views, part, labels, images.test),
+            stages=stages,
+            name=f"fine-tuning the {name.replace('_', ' ')}",
+        )
         right = int((predicted == probes.test_labels).sum())
         result[name] = wilson_score(right, len(probes.test_labels))._asdict()
     return result
 
 
 @torch.no_grad()
-def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, float] | None:
+def measure_views(
+    model: SimCLR, images: Images, seed: int = 0, stages: Stages = silent
+) -> dict[str, float] | None:
     """Returns the measures of :mod:`ntxent.measures` on two views of at most 2,048 images.
 
     They need no labels. ``contrastive_accuracy`` is the share of views that are nearer to the other
@@ -122,12 +135,13 @@ def measure_views(model: SimCLR, images: Images, seed: int = 0) -> dict[str, flo
     count = min(len(images), LARGEST_PART)
     pairs = []
     model.eval()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), stages(f"two views of {count:,} images", count) as advance:
         torch.manual_seed(seed)
         for start in range(0, count, BATCH):
             batch = images[list(range(start, min(start + BATCH, count)))]
             views = model.views(to_unit(batch).to(device))
             pairs.append(model(torch.cat(views)).float().cpu().chunk(2))
+            advance(len(batch))
     first, second = (torch.cat(part) for part in zip(*pairs, strict=True))
     return {
         "images": count,

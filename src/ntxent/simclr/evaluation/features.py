@@ -12,6 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from torch.utils.data import DataLoader
 
 from ntxent.simclr.data import Images, MemoryImages, Shape, to_unit
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["RawPixels", "extract_all_features", "extract_features"]
 
@@ -32,17 +33,23 @@ class RawPixels(nn.Module):
         return pixels.flatten(1)
 
 
-def extract_features(encoder: nn.Module, images: Images, shape: Shape, workers: int = 0) -> Array:
+def extract_features(
+    encoder: nn.Module, images: Images, shape: Shape, workers: int = 0, stages: Stages = silent
+) -> Array:
     """Returns features ``[n, f]``, float32, of the encoder in evaluation mode.
 
     Images are scaled to ``shape``, that of the views which the encoder was trained on.
     """
-    return extract_all_features({"": encoder}, images, shape, workers)[""]
+    return extract_all_features({"": encoder}, images, shape, workers, stages)[""]
 
 
 @torch.no_grad()
 def extract_all_features(
-    encoders: Mapping[str, nn.Module], images: Images, shape: Shape, workers: int = 0
+    encoders: Mapping[str, nn.Module],
+    images: Images,
+    shape: Shape,
+    workers: int = 0,
+    stages: Stages = silent,
 ) -> dict[str, Array]:
     """Returns the features of several encoders, by their names; every image is read once."""
     modes = {name: encoder.training for name, encoder in encoders.items()}
@@ -51,10 +58,12 @@ def extract_all_features(
     for encoder in encoders.values():
         encoder.eval()
     try:
-        for batch in _batches(images, workers):
-            scaled = _scaled(to_unit(batch), shape)
-            for name, encoder in encoders.items():
-                parts[name].append(encoder(scaled.to(devices[name])).float().cpu())
+        with stages(f"features of {len(images):,} images", len(images)) as advance:
+            for batch in _batches(images, workers):
+                scaled = _scaled(to_unit(batch), shape)
+                for name, encoder in encoders.items():
+                    parts[name].append(encoder(scaled.to(devices[name])).float().cpu())
+                advance(len(batch))
     finally:
         for name, encoder in encoders.items():
             encoder.train(modes[name])

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from ntxent.simclr.data import Images, to_unit
 from ntxent.simclr.evaluation.features import extract_features
 from ntxent.simclr.model.views import TwoViews
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["finetune", "stratified_indices"]
 
@@ -49,6 +50,8 @@ def finetune(
     epochs: int = 30,
     batch_size: int = 128,
     seed: int = 0,
+    stages: Stages = silent,
+    name: str = "fine-tuning",
 ) -> Array:
     """Returns the labels that a fine-tuned copy of the encoder predicts for the test images.
 
@@ -67,15 +70,18 @@ def finetune(
         steps = epochs * (len(images) // size)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(epochs):
-            for rows in _batches(len(images), size):
-                batch = torch.cat(views(to_unit(images[rows]).to(device)))
-                batch_labels = targets[rows].repeat(2).to(device)
-                optimizer.zero_grad()
-                torch.autograd.backward(cross_entropy(model(batch), batch_labels))
-                optimizer.step()
-                schedule.step()
-    return np.asarray(classes[extract_features(model, test, views.shape).argmax(1)])
+        with stages(name, steps) as advance:
+            for _ in range(epochs):
+                for rows in _batches(len(images), size):
+                    batch = torch.cat(views(to_unit(images[rows]).to(device)))
+                    batch_labels = targets[rows].repeat(2).to(device)
+                    optimizer.zero_grad()
+                    torch.autograd.backward(cross_entropy(model(batch), batch_labels))
+                    optimizer.step()
+                    schedule.step()
+                    advance(1)
+    features = extract_features(model, test, views.shape, stages=stages)
+    return np.asarray(classes[features.argmax(1)])
 
 
 def _batches(images: int, size: int) -> Sequence[list[int]]:

@@ -14,6 +14,7 @@ from ntxent.simclr.data import ImageData, Shape
 from ntxent.simclr.evaluation.classifiers import knn, linear, standardise
 from ntxent.simclr.evaluation.features import RawPixels, extract_all_features
 from ntxent.simclr.evaluation.scores import Score, mean_score, wilson_score
+from ntxent.simclr.stages import Stages, silent
 
 __all__ = ["Probes"]
 
@@ -80,23 +81,34 @@ class Probes:
         """Returns the accuracy of each probe from its predictions."""
         return {name: self._score(labels) for name, labels in predictions.items()}
 
-    def predictions(self, train: Array, test: Array) -> dict[str, list[Array]]:
+    def predictions(
+        self, train: Array, test: Array, of: str = "features", stages: Stages = silent
+    ) -> dict[str, list[Array]]:
         """Returns the label that each probe gives each held-out image, a list entry for each draw.
 
         The features, ``[n_train, f]`` and ``[n_test, f]``, are standardised for the linear probes.
+        ``of`` names them where the probes are shown.
         """
         labels = self.train_labels
-        near = knn(train, labels, test, self.neighbors, self.knn_temperature)
+        with stages(f"kNN of {of}"):
+            near = knn(train, labels, test, self.neighbors, self.knn_temperature)
         train, test = standardise(train, test)
-        predicted = {
-            name: [linear(train[rows], labels[rows], test) for rows in draws]
-            for name, draws in self.draws.items()
-        }
-        predicted["linear_all"] = [linear(train, labels, test)]
+        predicted: dict[str, list[Array]] = {name: [] for name in self.draws}
+        for name, draws in self.draws.items():
+            with stages(f"probe {name} of {of}, {len(draws)} draws", len(draws)) as advance:
+                for rows in draws:
+                    predicted[name].append(linear(train[rows], labels[rows], test))
+                    advance(1)
+        with stages(f"probe linear_all of {of}"):
+            predicted["linear_all"] = [linear(train, labels, test)]
         return predicted | {"knn": [near]}
 
     def predictions_of(
-        self, encoders: Mapping[str, nn.Module], data: ImageData, shape: Shape
+        self,
+        encoders: Mapping[str, nn.Module],
+        data: ImageData,
+        shape: Shape,
+        stages: Stages = silent,
     ) -> dict[str, dict[str, list[Array]]]:
         """Returns the predictions for raw pixels and for each encoder.
 
@@ -104,13 +116,17 @@ class Probes:
             encoders: Modules from images to features, by their names.
             data: The labelled and the held-out images.
             shape: The shape of the views that the encoders take.
+            stages: Shows the features and each probe.
         """
         representations = {"raw_pixels": RawPixels(), **encoders}
         train, test = (
-            extract_all_features(representations, images, shape, data.config.workers)
+            extract_all_features(representations, images, shape, data.config.workers, stages)
             for images in (data.labelled, data.test)
         )
-        return {name: self.predictions(train[name], test[name]) for name in representations}
+        return {
+            name: self.predictions(train[name], test[name], name.replace("_", " "), stages)
+            for name in representations
+        }
 
     def _score(self, draws: list[Array]) -> Score:
         right = [int((labels == self.test_labels).sum()) for labels in draws]

@@ -13,7 +13,7 @@ from ntxent.files import flatten
 from ntxent.simclr.run.config_file import BOOKKEEPING
 from ntxent.simclr.run.folder import RunFolder
 
-__all__ = ["compare"]
+__all__ = ["compare", "last_epoch_loss"]
 
 SMALLER_IS_BETTER = ("position", "loss", "seconds")
 
@@ -67,11 +67,18 @@ def _row(run: RunFolder, settings: dict[str, Any]) -> dict[str, Any]:
         "batch_size": summary["batch_size"],
         "temperature": summary["temperature"],
         "dim": summary["dim"],
-        "loss": loss["final"],
+        "loss": last_epoch_loss(summary),
         **{name: loss[name] for name in ("floor", "chance", "position", "steps")},
         "accuracy": {measure: score["mean"] for measure, score in scores.items()},
         "seconds": summary["seconds"]["total"],
     }
+
+
+def last_epoch_loss(summary: Mapping[str, Any]) -> float:
+    """Returns the mean loss over the steps of the last epoch of a finished run."""
+    loss = summary["loss"]
+    value: float = loss["mean_of_last_epoch"] if "mean_of_last_epoch" in loss else loss["final"]
+    return value  # "final" is its name in the folders of earlier versions
 
 
 def _value(row: Mapping[str, Any], name: str) -> float | None:

@@ -15,6 +15,12 @@ __all__ = ["BOOKKEEPING", "parse_config", "read_config", "require_same", "write_
 
 # Options of the place and the logs of a run; its result does not depend on them.
 BOOKKEEPING = ("name", "folder", "overwrite", "resume", "checkpoint_seconds", "loggers")
+# Options that say where the images lie and how they are read. A run may be continued with others
+# if the images are the same, which their fingerprint says.
+PLACES = (
+    *("data.source", "data.root", "data.download", "data.arguments", "data.labels"),
+    *("data.max_skipped", "data.memory", "data.workers"),
+)
 
 
 def write_config(config: TrainConfig, run: RunFolder) -> None:
@@ -49,19 +55,24 @@ def require_same(expected: TrainConfig, received: TrainConfig, run: RunFolder) -
     """Checks that a run is continued with options that give the same result.
 
     Raises:
-        ValueError: options other than :data:`BOOKKEEPING` differ; the message lists them.
+        ValueError: options other than :data:`BOOKKEEPING` and :data:`PLACES` differ; the message
+            lists them.
     """
     old, new = flatten(asdict(expected)), flatten(asdict(received))
     changed = [
         f"{name} was {old.get(name)!r}, received {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.split(".")[0] not in BOOKKEEPING
+        if old.get(name) != new.get(name) and not _may_change(name)
     ]
     if changed:
         raise ValueError(
             f"resume: {run.path} was started with another configuration: {'; '.join(changed)}; "
             "leave these options out, or start another run with another --name"
         )
+
+
+def _may_change(name: str) -> bool:
+    return name.split(".")[0] in BOOKKEEPING or ".".join(name.split(".")[:2]) in PLACES
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

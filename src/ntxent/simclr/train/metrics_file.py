@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -12,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ntxent.files import atomic
 
-__all__ = ["MetricsFile", "truncate_rows"]
+__all__ = ["MetricsFile", "epoch_means", "truncate_rows"]
 
 
 class MetricsFile(Callback):
@@ -77,6 +78,17 @@ class MetricsFile(Callback):
         if hasattr(self, "file"):
             with suppress(OSError):  # of a full disk, which ``exception`` reports
                 self.file.close()
+
+
+def epoch_means(path: Path) -> dict[str, float]:
+    """Returns the mean of each column over the steps of the last epoch in the file.
+
+    That of ``loss`` is what is called the loss of an epoch wherever a run tells one.
+    """
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    last = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
+    return {name: mean(float(row[name]) for row in last) for name in last[0]}
 
 
 def truncate_rows(path: Path, rows: int) -> None:

@@ -1,6 +1,7 @@
 """What a run prints while it trains: progress, the loss beside its limits, the time left."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ntxent.simclr.train.metrics_file import epoch_means
+
 __all__ = ["Forecast", "LiveHealth", "PlainHealth", "duration", "health_line"]
 
 PLAIN_LINES = 10
@@ -27,10 +30,16 @@ MEASURED_SECONDS, MEASURED_STEPS = 5.0, 2
 SHORTEST_FORECAST, LONG_FORECAST = 60.0, 600.0
 
 
-def health_line(metrics: Mapping[str, Any]) -> str:
-    """Returns the loss beside its limits, in 80 columns."""
-    names = ("loss", "floor", "chance", "position", "positive_similarity")
-    return "  ".join(f"{name.replace('_', ' ')} {float(metrics[name]):.3f}" for name in names)
+def health_line(of: str, metrics: Mapping[str, Any]) -> str:
+    """Returns the loss beside its limits; ``of`` names the steps whose loss it is.
+
+    >>> values = dict.fromkeys(("loss", "floor", "chance", "position", "positive_similarity"), 1)
+    >>> health_line("loss of the last step", values)
+    'loss of the last step 1.000  floor 1.000  chance 1.000  position 1.000  positive cosine 1.000'
+    """
+    names = {"loss": of, "floor": "floor", "chance": "chance", "position": "position"}
+    names["positive_similarity"] = "positive cosine"
+    return "  ".join(f"{words} {float(metrics[name]):.3f}" for name, words in names.items())
 
 
 class _BarOverHealth(Progress):
@@ -65,7 +74,7 @@ class LiveHealth(Callback):
         self.bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        self.bar.health = health_line(trainer.logged_metrics)
+        self.bar.health = health_line("loss of the last step", trainer.logged_metrics)
         self.bar.update(self.task, completed=trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,15 +85,21 @@ class LiveHealth(Callback):
 
 
 class PlainHealth(Callback):
-    """Prints about ten lines over the whole training, for files and pipes."""
+    """Prints about ten lines over the whole training, for files and pipes.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    Each has the means over the steps of an epoch, from ``metrics``, the file of all steps, which a
+    resumed run has from the epoch's first step on.
+    """
+
+    def __init__(self, console: Console, metrics: Path) -> None:
+        self.console, self.metrics = console, metrics
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         if done * PLAIN_LINES // epochs > (done - 1) * PLAIN_LINES // epochs:
-            line = f"epoch {done}/{epochs}  {health_line(trainer.logged_metrics)}"
+            # The mean position is that of the mean loss, as it is affine in the loss.
+            means = epoch_means(self.metrics)
+            line = f"epoch {done}/{epochs}  {health_line('mean loss of the epoch', means)}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
 

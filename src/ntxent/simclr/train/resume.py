@@ -1,5 +1,6 @@
 """The run folder of a configuration, made for a new run or continued."""
 
+import json
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,12 +10,14 @@ from pathlib import Path
 import torch
 
 from ntxent.simclr.config import TrainConfig
+from ntxent.simclr.data import ImageData, data_record
+from ntxent.simclr.data.fingerprint import require_same_images
 from ntxent.simclr.run.config_file import read_config, require_same, write_config
 from ntxent.simclr.run.folder import RunFolder
 from ntxent.simclr.run.lock import locked
 from ntxent.simclr.train.defaults import with_defaults_of
 
-__all__ = ["locate_run", "start_run"]
+__all__ = ["check_images", "locate_run", "start_run"]
 
 
 def locate_run(
@@ -50,6 +53,17 @@ def locate_run(
     return config, run, unset
 
 
+def check_images(config: TrainConfig, run: RunFolder, data: ImageData) -> None:
+    """Checks that a run is continued on its own images.
+
+    Raises:
+        ValueError: they are others than those it was started with.
+    """
+    if config.resume is not None and run.config.exists() and run.data.exists():
+        started = json.loads(run.data.read_text())
+        require_same_images(started, data_record(data), str(run.path))
+
+
 def start_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | None:
     """Makes the run folder unless it is resumed, and locks it until the stack is closed.
 
@@ -73,6 +87,9 @@ def start_run(config: TrainConfig, run: RunFolder, stack: ExitStack) -> int | No
         write_config(config, run)
         return None
     run.remove_partial()
+    started = read_config(run)
+    if config.data != started.data:  # the images have moved, or are read in another way
+        write_config(replace(started, data=config.data), run)
     return _read_step(run.checkpoint) if run.checkpoint.exists() else None
 
 

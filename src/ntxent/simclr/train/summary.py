@@ -1,6 +1,5 @@
 """The content of ``summary.json``."""
 
-import csv
 import os
 import platform
 import shlex
@@ -9,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ import torch
 from ntxent import __version__, bounds
 from ntxent.simclr.config import TrainConfig
 from ntxent.simclr.evaluation.scores import Score
+from ntxent.simclr.train.metrics_file import epoch_means
 
 __all__ = ["summarise"]
 
@@ -62,25 +61,19 @@ def _loss(metrics: Path, config: TrainConfig) -> dict[str, Any]:
     are constants, the certified interval's low end is convex in the loss and its high end concave.
     """
     size, temperature, dim = config.batch_size, config.temperature, config.model.projection_dim
-    with metrics.open(newline="") as file:
-        steps = list(csv.DictReader(file))
-    last = [step for step in steps if step["epoch"] == steps[-1]["epoch"]]
-
-    def final(column: str) -> float:
-        return mean(float(step[column]) for step in last)
-
-    value = final("loss")
+    means = epoch_means(metrics)
+    value = means["loss"]
     low, high = bounds.similarity_interval(value, size, temperature)
     return {
-        "final": value,
-        "steps": len(steps),
+        "mean_of_last_epoch": value,
+        "steps": len(metrics.read_text().splitlines()) - 1,
         "floor": bounds.floor(size, temperature, dim),
         "chance": bounds.chance(size),
         "ceiling": bounds.ceiling(size, temperature),
         "position": bounds.position(value, size, temperature, dim),
-        "positive_similarity": final("positive_similarity"),
+        "positive_similarity": means["positive_similarity"],
         "positive_similarity_interval": [low, high],
-        "negative_similarity": final("negative_similarity"),
+        "negative_similarity": means["negative_similarity"],
     }
 
 

@@ -27,6 +27,7 @@ from ntxent.simclr.model.batchnorm import convert_sync_batchnorm
 from ntxent.simclr.model.module import COLUMNS, SimCLR
 from ntxent.simclr.run.export import write_onnx, write_safetensors
 from ntxent.simclr.run.folder import RunFolder
+from ntxent.simclr.stages import ConsoleStages, Stages, silent
 from ntxent.simclr.train.checkpoints import Checkpoints
 from ntxent.simclr.train.defaults import (
     describe_defaults,
@@ -39,7 +40,7 @@ from ntxent.simclr.train.metrics_file import MetricsFile
 from ntxent.simclr.train.processes import Processes, torchrun_group
 from ntxent.simclr.train.progress import Forecast, LiveHealth, PlainHealth
 from ntxent.simclr.train.recorder import Recorder, record_samples
-from ntxent.simclr.train.resume import locate_run, start_run
+from ntxent.simclr.train.resume import check_images, locate_run, start_run
 from ntxent.simclr.train.rng import seed_all
 from ntxent.simclr.train.signals import Stop, catch_signals
 from ntxent.simclr.train.summary import summarise
@@ -83,6 +84,7 @@ def train(
         processes = stack.enter_context(torchrun_group(accelerator))
 
         # Locate the run; a finished one has nothing to continue.
+        stages: Stages = ConsoleStages() if processes.is_rank_zero else silent
         located = processes.on_rank_zero(partial(_locate, config, unset, processes))
         config, run, unset = located
         if config.resume is not None and run.summary.exists():
@@ -91,7 +93,8 @@ def train(
         # Read the images, and set the options that depend on them and on the device.
         seed_all(config.seed)
         largest = largest_size(accelerator, config, unset)
-        data = ImageData(config.data, batch_size=1, largest_size=largest)
+        data = ImageData(config.data, batch_size=1, largest_size=largest, stages=stages)
+        processes.on_rank_zero(partial(check_images, config, run, data))
         images = len(data.train), data.shape
         defaults = device_defaults(config, unset, accelerator, *images, processes.size)
         notice = describe_defaults(config, defaults)
@@ -126,17 +129,21 @@ def train(
             encoder = deepcopy(model.encoder)  # without what torch.compile has attached to it
             write_safetensors(encoder, run.encoder)
             if config.onnx:
-                write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
+                with stages(f"writing {run.onnx.name}"):
+                    write_onnx(deepcopy(encoder).cpu(), model.views.shape, run.onnx)
 
             # Evaluate.
             trained = perf_counter()
             shape = model.views.shape
-            extract = partial(extract_features, encoder, shape=shape, workers=config.data.workers)
+            workers = config.data.workers
+            extract = partial(
+                extract_features, encoder, shape=shape, workers=workers, stages=stages
+            )
             record_samples(run.recording, extract, data.test, data.classes)
             scores: dict[str, dict[str, Score]] = {}
             if probes is not None:
                 encoders = {"encoder": encoder, **encoders}
-                predicted = probes.predictions_of(encoders, data, shape)
+                predicted = probes.predictions_of(encoders, data, shape, stages)
                 scores = {name: probes.scores(labels) for name, labels in predicted.items()}
 
             # Write the summary, which marks the run as finished.
@@ -155,7 +162,8 @@ def train(
             with atomic(run.summary) as path:
                 path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         try:
-            write_report([run.path], run.report)
+            with stages(f"writing {run.report.name}"):
+                write_report([run.path], run.report)
         except OSError as error:
             again = f"ntxent report {shlex.quote(str(run.path))}"
             raise OSError(f"{error}; the run itself is finished and kept: {again}") from error
@@ -197,7 +205,8 @@ def _fit(
     if checkpoints.metrics is not None:
         console = Console(stderr=True)
         model.monitor.say = partial(console.print, style="yellow", highlight=False, markup=False)
-        health: Callback = LiveHealth(console) if console.is_terminal else PlainHealth(console)
+        plain = PlainHealth(console, run.metrics)
+        health: Callback = LiveHealth(console) if console.is_terminal else plain
         callbacks += [health, Forecast(console), checkpoints.metrics]
         loggers = [tensorboard_logger(run, checkpoints.step), *configured_loggers(config)]
     with quiet_lightning():
