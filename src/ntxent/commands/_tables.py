@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from ntxent.commands._rows import show_table
+from ntxent.diagnosis.probes import judge_probes
 from ntxent.report.words import REPRESENTATIONS, classifier, percent
 from ntxent.simclr.run.compare import last_epoch_loss
 from ntxent.simclr.run.folder import RunFolder
@@ -19,6 +20,7 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
     """Prints the tables of a run, where its files are, and the commands that read them."""
     if summary["evaluation"]:
         show_accuracies(console, summary["evaluation"])
+        _show_probe_verdict(console, summary)
     else:
         console.print("no labels, so no accuracies; ntxent evaluate compares views")
     _show_loss(console, summary)
@@ -36,6 +38,16 @@ def show(run: RunFolder, summary: Mapping[str, Any], console: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
+
+
+def _show_probe_verdict(console: Console, summary: Mapping[str, Any]) -> None:
+    """Prints what the probes say, and what to do, where training was not worth its while."""
+    found = judge_probes(summary["evaluation"], summary.get("epochs"))
+    if found is None or found.verdict == "ahead":
+        return
+    style = "bold red" if found.verdict == "behind" else "yellow"
+    lines = [f"{found.headline}. {found.sentence}", *(f"  - {line}" for line in found.advice)]
+    console.print(*lines, sep="\n", style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _longer(summary: Mapping[str, Any], config: str) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ntxent import bounds
 from ntxent.bounds import THEOREMS, VARIANTS, Convention
+from ntxent.diagnosis.probes import ProbeVerdict, deciding_probe, judge_probes
+from ntxent.diagnosis.trajectory import Trajectory
 from ntxent.diagnosis.verdict import TONES
 from ntxent.report.run import Run
 
@@ -147,14 +149,45 @@ def tell(run: Run) -> Story:
         headline = "No step logged yet" if waiting else "No loss can be judged"
         sentences = (*_state(run), run.problem or "")
         return Story("none", headline, sentences, ("Make this report again once there are steps.",))
-    end = run.trajectory.end
+    return _weighed(_told(run, run.trajectory), judge_probes(run.evaluation, _epochs(run)))
+
+
+def _weighed(story: Story, probes: ProbeVerdict | None) -> Story:
+    """The story of the loss where the probes do not contradict it; else the probes decide.
+
+    A loss tells how well pairs are found, and the accuracy what that is worth: an encoder behind
+    raw pixels is no success at any loss, and one ahead of them is not lost.
+    """
+    if probes is None:
+        return story
+    if probes.verdict == "behind":
+        told = (probes.sentence, *story.sentences)
+        return Story("bad", probes.headline, told, (*probes.advice, *story.next))
+    if probes.verdict == "ahead" and story.tone == "bad":
+        told = (
+            f"The probes decide, not the loss: {probes.sentence}",
+            f"By the loss alone this would be: {story.headline.lower()}.",
+            *story.sentences,
+        )
+        return Story("doubtful", f"{probes.headline}, whatever its loss", told, ())
+    return story
+
+
+def _epochs(run: Run) -> int | None:
+    epochs = run.config.get("epochs")
+    return epochs if isinstance(epochs, int) else None
+
+
+def _told(run: Run, trajectory: Trajectory) -> Story:
+    """The story of the loss."""
+    end = trajectory.end
     tone, headline, meaning, following = judged(end.verdict, end.sentences)
-    course = " ".join(run.trajectory.sentences[: -len(end.sentences)])
-    if run.trajectory.ends_nonfinite:
+    course = " ".join(trajectory.sentences[: -len(end.sentences)])
+    if trajectory.ends_nonfinite:
         told = (*_state(run), course, *meaning, *_encoder(run))
         return Story("bad", "The loss became NaN or infinite", told, following)
     told = (*_state(run), *meaning, *_encoder(run), course)
-    shape = run.trajectory.course
+    shape = trajectory.course
     if shape is not None and shape.troubled:
         told = (*_state(run), course, *meaning, *_encoder(run))
         tone = "doubtful" if tone == "good" else tone
@@ -185,10 +218,9 @@ def _state(run: Run) -> Iterator[str]:
 def _encoder(run: Run) -> Iterator[str]:
     """The accuracy of the encoder beside that of its baselines."""
     scores = run.evaluation
-    measures = [m for m in scores.get("encoder", {}) if all(m in s for s in scores.values())]
-    if not measures:
+    measure = deciding_probe(scores)
+    if measure is None:
         return
-    measure = "linear_all" if "linear_all" in measures else measures[-1]
     own = scores["encoder"][measure]["mean"]
     others = {name: scores[name][measure]["mean"] for name in scores if name != "encoder"}
     beside = ", ".join(
@@ -197,8 +229,9 @@ def _encoder(run: Run) -> Iterator[str]:
     )
     words = f"On held-out images a probe ({classifier(measure)}) is right in {100 * own:.1f} %"
     yield f"{words}; {beside}." if beside else f"{words}."
-    if others and own <= max(others.values()):
-        yield "So far the encoder is no better than what needs no training."
+    probes = judge_probes(scores)
+    if probes is not None and probes.verdict == "level":
+        yield f"{probes.headline}: the difference is within its 95 % interval."
 
 
 def certified_share(run: Run) -> tuple[int, int] | None:
