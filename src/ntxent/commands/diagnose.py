@@ -84,10 +84,14 @@ def _diagnose_log(options: Any) -> int:
             raise ValueError(f"{name}: it is read from the log; use it with --loss")
     from ntxent.commands._diagnosis import log_lines
     from ntxent.commands._failing import failing
+    from ntxent.commands._reading import reading
     from ntxent.commands._text import write
     from ntxent.logs import judge_log
 
-    judged = judge_log(options.path, given_convention(options), options.column)
+    with reading() as progress:
+        judged = judge_log(
+            options.path, given_convention(options), options.column, progress=progress
+        )
     if judged.trajectory is None:
         raise ValueError(judged.problem)
     if options.json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ def judge_log(
     given: Given = NOT_GIVEN,
     column: str | None = None,
     also: tuple[str, ...] = (),
+    progress: Callable[[float], object] | None = None,
 ) -> JudgedLog:
     """Read and judge the losses of a log; arguments as in ``read_log`` and ``complete``.
 
@@ -46,7 +47,7 @@ def judge_log(
         NoLog: it holds no log, several, or no such column.
         ValueError: batch size or temperature are neither given nor found, or have no limits.
     """
-    log = read_log(path, column, also)
+    log = read_log(path, column, also, progress)
     settings = find_settings(log.path, log.stated)
     convention = complete(given, settings)
     if log.rivals:
