@@ -179,3 +179,33 @@ def test_healthy_runs_of_the_study_are_left_alone():
     assert len(healthy) > 700
     assert len(alarms) <= 0.02 * len(healthy), alarms
     assert len(collapsed) <= 0.02 * len(healthy)
+
+
+def test_a_finished_run_is_told_how_many_equal_samples_would_hold_it_there():
+    settled = run(0.3 + 0.7 * np.exp(-20 * X), 0.002)
+    assert "samples of a batch are equal each" in said(settled)
+    assert "samples of a batch are equal each" not in said(run(COURSES["slow"], 0.002))
+
+
+@pytest.mark.parametrize("every", [10, 97])
+@pytest.mark.parametrize("offset", [-0.3, 0.2])
+def test_the_last_smaller_batch_of_an_epoch_is_named_and_left_out(every, offset):
+    positions = COURSES["falling"].copy()
+    positions[every - 1 :: every] += offset
+    found = run(positions)
+    whole = run(COURSES["falling"])
+    assert found.partial.every == 10 * every
+    assert f"Every {10 * every} steps one value is off by" in said(found)
+    assert found.partial.at.tolist() == list(range(every - 1, 1000, every))
+    assert found.end.loss == pytest.approx(whole.end.loss, abs=0.02)
+    assert found.to_dict()["trajectory"]["partial"]["count"] == 1000 // every
+    assert whole.partial is None
+    assert "drop_last" not in said(whole)
+
+
+def test_single_outliers_are_no_smaller_batches():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        positions = COURSES["falling"].copy()
+        positions[rng.choice(1000, 12, replace=False)] -= 0.4
+        assert run(positions).partial is None

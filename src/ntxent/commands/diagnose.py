@@ -29,6 +29,11 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--negative-similarity", type=float, help="Measured mean cosine of the negative pairs."
     )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        help="Classes or distinct samples of the data: names a loss that equal samples hold up.",
+    )
     parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument(
@@ -70,6 +75,7 @@ def run(options: Any) -> int:
         _loss(options.loss),
         options.positive_similarity,
         options.negative_similarity,
+        options.classes,
     )
     if options.json:
         _print_json(found.to_dict())
@@ -90,7 +96,11 @@ def _diagnose_log(options: Any) -> int:
 
     with reading() as progress:
         judged = judge_log(
-            options.path, given_convention(options), options.column, progress=progress
+            options.path,
+            given_convention(options),
+            options.column,
+            progress=progress,
+            classes=options.classes,
         )
     if judged.trajectory is None:
         raise ValueError(judged.problem)

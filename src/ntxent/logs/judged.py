@@ -39,6 +39,7 @@ def judge_log(
     column: str | None = None,
     also: tuple[str, ...] = (),
     progress: Callable[[float], object] | None = None,
+    classes: int | None = None,
 ) -> JudgedLog:
     """Read and judge the losses of a log; arguments as in ``read_log`` and ``complete``.
 
@@ -54,7 +55,7 @@ def judge_log(
         raise ValueError(_which(log))
     used = {name for name, value in asdict(convention).items() if value is not None}
     sources = {n: s for n, s in settings.sources.items() if n in used and given.get(n) is None}
-    judged = _judge(log, convention, sources)
+    judged = _judge(log, convention, sources, classes)
     if judged.trajectory is None or judged.trajectory.end.verdict != "impossible" or column:
         return judged
     for name in _instead(log):
@@ -62,13 +63,15 @@ def judge_log(
             f"{log.column!r} cannot be this loss, of which {judged.trajectory.end.floor:.4g} to "
             f"{judged.trajectory.end.ceiling:.4g} are possible; {name!r} can, and is taken."
         )
-        other = _judge(log.with_column(name, words), convention, sources)
+        other = _judge(log.with_column(name, words), convention, sources, classes)
         if other.trajectory is not None and other.trajectory.end.verdict != "impossible":
             return other
     return judged
 
 
-def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> JudgedLog:
+def _judge(
+    log: Log, convention: Convention, sources: Mapping[str, str], classes: int | None
+) -> JudgedLog:
     try:
         trajectory = judge_in(
             convention,
@@ -76,6 +79,7 @@ def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> Judg
             log.measured.get("positive_similarity"),
             log.measured.get("negative_similarity"),
             log.measured.get("lr"),
+            classes,
         )
     except ValueError as error:
         return JudgedLog(log, convention, None, str(error), sources)
