@@ -20,6 +20,7 @@ FILES = (
     ".npy, .npz, .pt, .pth, .safetensors or .parquet, as ntxent embed writes; FILE:NAME for one "
     "array of several."
 )
+SHOWN = 4  # counts of equal negatives in the table
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -140,7 +141,7 @@ def _show(report: Analysis, note: str) -> None:
     console.print(_loss(report))
     console.print(_embeddings(report))
     console.print(_histogram(report, console.encoding))
-    for sentence in judged.sentences:
+    for sentence in report.sentences:
         console.print(f"\n{sentence}")
 
 
@@ -203,10 +204,15 @@ def _embeddings(report: Analysis) -> Table:
         ("uniformity", report.uniformity, "0 is collapse, lower is more uniform"),
         ("effective rank", report.effective_rank, f"1 to {smallest}"),
     ]
+    found = report.equal_negatives
     if judged.gradient_bound is not None:
         rows.append(("gradient", judged.gradient_bound, "at most, summed norms"))
     for name, value, meaning in rows:
         table.add_row(name, f"{value:.4f}", meaning)
+    if found.pairs:
+        often = sorted(found.by_anchor, key=lambda pair: -pair[1])[:SHOWN]
+        shown = ", ".join(f"{k} in {rows} rows" for k, rows in sorted(often))
+        table.add_row("equal negatives", str(found.pairs), f"pairs; of an anchor {shown}")
     return table
 
 
