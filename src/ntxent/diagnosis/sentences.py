@@ -90,15 +90,15 @@ _EQUAL = (
     Line(
         "With {classes} classes a batch has about {equal_samples:.3g} samples of each, and an "
         "encoder for which those are equal a loss of {equal_loss:.4g}, about this one: what is "
-        "left may be false negatives or duplicates, not a lack of training. Next: give the loss ids= "
-        "(one for each class or distinct sample), which takes them out of the negatives; ntxent "
-        "analyze counts them.",
+        "left may be false negatives or duplicates, not a lack of training. Next: give the loss "
+        "ids= (one for each class or distinct sample), which takes them out of the negatives; "
+        "ntxent analyze counts them.",
         ("equal",),
     ),
     Line(
         "Where {held_at:.2g} samples of a batch are equal each (duplicates, captions or labels "
-        "that repeat), no encoder gets below this value: ntxent analyze counts them, and ids= takes "
-        "them out of the negatives.",
+        "that repeat), no encoder gets below this value: ntxent analyze counts them, and ids= "
+        "takes them out of the negatives.",
         ("not equal", "finished", "held"),
     ),
 )

@@ -318,7 +318,7 @@ def _course(run: Trajectory) -> Iterator[str]:
             f"an epoch, whose N and limits are others. These {len(at)} values are left out of what "
             "is said here; drop_last=True of a DataLoader leaves them out of training."
         )
-    yield from _shape(run)
+    yield from course_sentences(run)
     if run.left_chance is not None:
         yield f"It stays below chance from step {run.left_chance:g} on."
     elif run.chance_since is not None:
@@ -344,7 +344,7 @@ def _course(run: Trajectory) -> Iterator[str]:
         yield f"Over the last quarter of the run the position {words}."
 
 
-def _shape(run: Trajectory) -> Iterator[str]:
+def course_sentences(run: Trajectory) -> Iterator[str]:
     """Which way the run went, before anything is said of its end."""
     course, end = run.course, run.end
     if course is None:

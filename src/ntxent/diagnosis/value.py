@@ -87,8 +87,14 @@ def diagnose_in(
     positive_similarity: float | None = None,
     negative_similarity: float | None = None,
     classes: int | None = None,
+    *,
+    search: bool = True,
 ) -> Diagnosis:
-    """:func:`diagnose`, with the convention as one argument."""
+    """:func:`diagnose`, with the convention as one argument.
+
+    ``search``: whether other conventions are tried on a loss that this one allows, which takes ten
+    times as long as all else where N or τ is a new one.
+    """
     limits = convention.limits()
     similarities = _Similarities(
         _cosine("positive_similarity", positive_similarity),
@@ -127,7 +133,9 @@ def diagnose_in(
         similarity_interval=certified.similarity_interval,
         top1_share=certified.top1_share,
         gradient_bound=certified.gradient_bound,
-        alternatives=alternatives(loss, convention, limits, verdict),
+        alternatives=alternatives(loss, convention, limits, verdict)
+        if search or verdict in ("impossible", "degenerate")
+        else (),
         classes=classes,
         equal=equal_samples(convention, classes),
         held_at=samples_held_at(convention, loss / limits.scale),
