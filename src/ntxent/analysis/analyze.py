@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from ntxent import bounds, measures
 from ntxent.analysis.equal import EQUAL, EqualNegatives, equal_negatives
-from ntxent.diagnosis import Diagnosis, diagnose
+from ntxent.diagnosis import Diagnosis, diagnose, notebook
 from ntxent.distributed import Batch
 from ntxent.measures import SimilarityHistogram
 from ntxent.primitive import contrast
@@ -92,6 +92,31 @@ class Analysis:
             "sentences": list(self.sentences),
         }
         return self.diagnosis.to_dict() | own | lists | more
+
+    def to_frame(self) -> Any:
+        """A pandas table of one row: every number and word of ``to_dict``."""
+        return notebook.frame([{k: v for k, v in self.to_dict().items() if not _nested(v)}])
+
+    def plot(self) -> Any:
+        """The cosines of the positive and of the negative pairs, as a plotly figure."""
+        edges, positive, negative, _ = self.histogram
+        return notebook.bars_figure(edges, {"positives": positive, "negatives": negative})
+
+    def _repr_html_(self) -> str:
+        judged = self.diagnosis
+        measured = {
+            "positive cosine": judged.positive_similarity or 0.0,
+            "negative cosine": judged.negative_similarity or 0.0,
+            "positives on top": self.contrastive_accuracy,
+            "alignment": self.alignment,
+            "uniformity": self.uniformity,
+            "effective rank": self.effective_rank,
+        }
+        return notebook.diagnosis_html(judged, self.sentences, below=notebook.table_html(measured))
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, (list, tuple, dict))
 
 
 def _silent(stage: str, done: float) -> None:
