@@ -151,3 +151,36 @@ def test_one_batch_of_random_embeddings_lies_within_its_spread(dim):
 def test_contradictory_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         diagnose(4.0, 64, 0.1, **options)
+
+
+@pytest.mark.parametrize(
+    ("variant", "classes", "size"), [("nt_xent", 10, 256), ("info_nce", 64, 512), ("dcl", 8, 128)]
+)
+def test_equal_samples_hold_a_trained_encoder_at_the_level_that_is_named(variant, classes, size):
+    """Classes at the corners of a simplex, all samples of one at its corner."""
+    size, temperature = size // classes * classes, 0.1
+    corners = np.eye(classes) - 1 / classes
+    corners /= np.linalg.norm(corners, axis=1, keepdims=True)
+    z = np.repeat(corners, size // classes, axis=0)[:, None]
+    if variant == "info_nce":
+        s = z[:, 0] @ z[:, 0].T / temperature
+        loss = (np.logaddexp.reduce(s, axis=1) - np.diag(s)).mean()
+    else:
+        loss = losses(np.repeat(z, 2, 1), temperature)[variant == "dcl"]
+    found = diagnose(loss, size, temperature, variant, classes=classes)
+    assert found.equal.samples == size / classes
+    assert found.equal.loss == pytest.approx(loss, rel=1e-9)
+    said = " ".join(found.sentences)
+    assert f"With {classes} classes" in said
+    assert "ids=" in said
+    assert found.held_at == pytest.approx(size / classes, rel=0.02)
+    assert "classes" not in " ".join(diagnose(loss, size, temperature, variant).sentences)
+    away = loss + 0.2 * (found.chance - found.floor)
+    words = " ".join(diagnose(away, size, temperature, variant, classes=classes).sentences)
+    assert "classes a batch" not in words
+
+
+def test_a_batch_without_two_samples_of_a_class_has_no_such_level():
+    assert diagnose(2.0, 64, 0.1, classes=1000).equal is None
+    with pytest.raises(ValueError, match="classes: received 1, expected an integer >= 2"):
+        diagnose(2.0, 64, 0.1, classes=1)

@@ -89,8 +89,9 @@ def test_an_impossible_value_names_what_would_make_it_possible():
 def test_chance_is_said_after_patience():
     (said,) = watched([CHANCE] * 200, patience=50)
     assert said.startswith("step 51, since step 1: This is chance")
-    (said,) = watched([LEARNING] * 9 + [CHANCE] * 200, patience=50)
+    said, course = watched([LEARNING] * 9 + [CHANCE] * 200, patience=50)
     assert said.startswith("step 60, since step 10: ")
+    assert "It rises, from" in course
     (said,) = watched([CHANCE + 1] * 200, patience=50)
     assert "Worse than guessing" in said
     assert watched(([CHANCE] * 49 + [LEARNING]) * 4, patience=50) == []

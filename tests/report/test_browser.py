@@ -344,6 +344,18 @@ def test_the_limits_of_every_variant_are_those_of_the_bounds(page, variant):
                 close(list(found.values()), bounds.limits(*arguments))
 
 
+@pytest.mark.parametrize(("variant", "views", "negatives"), [("nt_xent", 3, 0), ("clip", 2, 7)])
+def test_the_limits_of_more_views_and_hard_negatives_are_those_of_the_bounds(
+    page, variant, views, negatives
+):
+    for n in SIZES:
+        for t in TEMPERATURES:
+            found = page.evaluate(
+                "a => Bounds.limits(...a)", [variant, n, t, None, 16, negatives, views]
+            )
+            close(list(found.values()), bounds.limits(variant, n, t, None, 16, views, negatives))
+
+
 # Not 0: whether a loss is at the very floor hangs on the last bit of both.
 PLACES = (-0.5, -0.001, 0.001, 0.0625, 0.3, 0.9, 1, 1.005, 1.4)
 
@@ -360,6 +372,19 @@ def cases():
                     case = {"loss": loss, "n": n, "t": t, "variant": variant}
                     if loss >= 0:
                         yield case | {"queue": queue, "d": d}
+    for variant, more in (
+        ("nt_xent", {"views": 4}),
+        ("simclr_tf", {"views": 3}),
+        ("info_nce", {"negatives": 1}),
+        ("clip", {"negatives": 7}),
+    ):
+        for n, t in ((1, 0.5), (64, 0.1), (512, 0.5)):
+            limits = bounds.limits(variant, n, t, **more)
+            for x in PLACES:
+                loss = limits.floor + x * (limits.chance - limits.floor)
+                if loss >= 0:
+                    case = {"loss": loss, "n": n, "t": t, "variant": variant, "queue": None}
+                    yield case | {"d": 8} | more
     for positive, negative in ((0.99, 0.95), (0.5, None), (None, 0.93), (0.9, 0.0), (1.0, 1.0)):
         for loss in (4.9, 5.3, 6.93, 7.5):
             case = {"loss": loss, "n": 512, "t": 0.5, "variant": "nt_xent", "queue": None}
@@ -381,6 +406,8 @@ def test_the_diagnosis_is_that_of_the_library_word_for_word(page):
             dim=case["d"],
             positive_similarity=case.get("positive"),
             negative_similarity=case.get("negative"),
+            views=case.get("views", 2),
+            negatives=case.get("negatives", 0),
         )
         assert found["verdict"] == expected.verdict, case
         assert tuple(found["sentences"]) == expected.sentences, case
@@ -459,6 +486,16 @@ def test_fields_and_sliders_change_the_numbers(page):
     page.locator("#variant").select_option("moco")
     settle(page)
     close(shown(page, "floor"), bounds.limits("moco", 1024, 0.1, 65536).floor)
+    assert page.locator("#views").is_hidden()
+    page.locator("#variant").select_option("clip")
+    page.locator("#hard").fill("7")
+    settle(page)
+    close(shown(page, "chance"), np.log(1024 * 8))
+    page.locator("#variant").select_option("nt_xent")
+    assert page.locator("#hard").is_hidden()
+    page.locator("#views").fill("4")
+    settle(page)
+    close(shown(page, "chance"), np.log(4 * 1024 - 1))
 
 
 @pytest.mark.parametrize(

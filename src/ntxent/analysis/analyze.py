@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ntxent import bounds, measures
-from ntxent.diagnosis import Diagnosis, diagnose
+from ntxent.analysis.equal import EQUAL, EqualNegatives, equal_negatives
+from ntxent.diagnosis import Diagnosis, diagnose, notebook
 from ntxent.distributed import Batch
 from ntxent.measures import SimilarityHistogram
 from ntxent.primitive import contrast
@@ -26,6 +27,7 @@ ANCHORS = 4096
 # Shares of the time of the loss and of the ranking; uniformity takes the rest. Measured at
 # N = 100,000, d = 128 on 2 cores: 90, 40 and 20 s.
 LOSS, RANKING = 0.6, 0.27
+NAMED = 5  # equal samples named in a sentence
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Analysis:
     candidate_similarity_interval: what the loss and s̄ prove of it (Theorem 11).
     contrastive_accuracy: the share of anchors whose positive is their most similar candidate; the
         diagnosis has what the loss proves of it, ``top1_share`` (Theorem 9).
+    equal_negatives: the negatives equal to their anchors, duplicates or false negatives.
     uniformity: the mean of the two views, t = 2.
     """
 
@@ -58,12 +61,62 @@ class Analysis:
     uniformity: float
     effective_rank: float
     histogram: SimilarityHistogram
+    equal_negatives: EqualNegatives
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Those of the diagnosis, then what the negatives say that are equal to their anchors."""
+        found, judged = self.equal_negatives, self.diagnosis
+        count = 2 * judged.batch_size
+        if not found.pairs or judged.verdict in ("collapsed", "impossible"):
+            return judged.sentences
+        pairs = ", ".join(f"({i}, {k})" for i, k in found.first[:NAMED])
+        mean = 2 * found.pairs / found.anchors
+        return (
+            *judged.sentences,
+            f"{found.pairs} pairs of negatives are equal (cosine >= {EQUAL}): {found.anchors} of "
+            f"the {count} rows have such a negative, {mean:.3g} on average. The first samples, "
+            f"numbered from 0: {pairs}. Duplicates and false negatives hold a loss up: k equal "
+            "samples in a batch at about ln k. Next: give the loss ids=, one for each distinct "
+            "sample, which takes them out of the negatives.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """A flat dict of JSON values: the fields of the diagnosis and those of the analysis."""
-        own = {k: v for k, v in vars(self).items() if k not in ("diagnosis", "histogram")}
+        nested = ("diagnosis", "histogram", "equal_negatives")
+        own = {k: v for k, v in vars(self).items() if k not in nested}
         lists = {k: list(v) for k, v in own.items() if isinstance(v, tuple)}
-        return self.diagnosis.to_dict() | own | lists | {"histogram": self.histogram._asdict()}
+        more = {
+            "histogram": self.histogram._asdict(),
+            "equal_negatives": self.equal_negatives._asdict(),
+            "sentences": list(self.sentences),
+        }
+        return self.diagnosis.to_dict() | own | lists | more
+
+    def to_frame(self) -> Any:
+        """A pandas table of one row: every number and word of ``to_dict``."""
+        return notebook.frame([{k: v for k, v in self.to_dict().items() if not _nested(v)}])
+
+    def plot(self) -> Any:
+        """The cosines of the positive and of the negative pairs, as a plotly figure."""
+        edges, positive, negative, _ = self.histogram
+        return notebook.bars_figure(edges, {"positives": positive, "negatives": negative})
+
+    def _repr_html_(self) -> str:
+        judged = self.diagnosis
+        measured = {
+            "positive cosine": judged.positive_similarity or 0.0,
+            "negative cosine": judged.negative_similarity or 0.0,
+            "positives on top": self.contrastive_accuracy,
+            "alignment": self.alignment,
+            "uniformity": self.uniformity,
+            "effective rank": self.effective_rank,
+        }
+        return notebook.diagnosis_html(judged, self.sentences, below=notebook.table_html(measured))
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, (list, tuple, dict))
 
 
 def _silent(stage: str, done: float) -> None:
@@ -116,7 +169,7 @@ def analyze(
 ) -> Analysis:
     """Measure two views of N >= 2 embeddings, all as one batch.
 
-    It takes 7 N^2 d multiply-adds and O(N d) memory. The loss grows with N: do not compare it with
+    It takes 11 N^2 d multiply-adds and O(N d) memory. The loss grows with N: do not compare it with
     the loss that a training run logged at a smaller N.
 
     Args:
@@ -159,6 +212,7 @@ def analyze(
         on_progress("uniformity", done)
         uniformity.append(measures.uniformity(view, ranks=ranks))
     histogram = measures.similarity_histogram(z1, z2)
+    equal = equal_negatives(z1, z2, ranks=ranks)
     on_progress("done", 1.0)
     return Analysis(
         diagnosis=diagnose(
@@ -183,4 +237,5 @@ def analyze(
         uniformity=fmean(uniformity),
         effective_rank=measures.effective_rank(z),
         histogram=histogram,
+        equal_negatives=equal,
     )

@@ -18,6 +18,7 @@ FILES = (
     ".npy, .npz, .pt, .pth, .safetensors or .parquet, as ntxent embed writes; FILE:NAME for one "
     "array of several."
 )
+SHOWN = 4  # counts of equal negatives in the table
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -142,7 +143,7 @@ def _show(report: Analysis, note: str) -> None:
     show_table(console, _embeddings(report), title=title, right=(1,), rules=False)
     cosines = _histogram(report, console.encoding)
     show_table(console, cosines, title="\nCosines, -1 to 1", unbroken=(1,), rules=False)
-    for sentence in judged.sentences:
+    for sentence in report.sentences:
         console.print(f"\n{sentence}")
 
 
@@ -191,9 +192,15 @@ def _embeddings(report: Analysis) -> list[tuple[str, str, str]]:
         ("uniformity", report.uniformity, "0 is collapse, lower is more uniform"),
         ("effective rank", report.effective_rank, f"1 to {smallest}"),
     ]
+    found = report.equal_negatives
     if judged.gradient_bound is not None:
         rows.append(("gradient", judged.gradient_bound, "at most, summed norms"))
-    return [(name, f"{value:.4f}", meaning) for name, value, meaning in rows]
+    cells = [(name, f"{value:.4f}", meaning) for name, value, meaning in rows]
+    if found.pairs:
+        often = sorted(found.by_anchor, key=lambda pair: -pair[1])[:SHOWN]
+        shown = ", ".join(f"{k} in {rows} rows" for k, rows in sorted(often))
+        cells.append(("equal negatives", str(found.pairs), f"pairs; of an anchor {shown}"))
+    return cells
 
 
 def _histogram(report: Analysis, encoding: str) -> list[tuple[str, str]]:

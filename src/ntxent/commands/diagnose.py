@@ -29,6 +29,11 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--negative-similarity", type=float, help="Measured mean cosine of the negative pairs."
     )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        help="Classes or distinct samples of the data: names a loss that equal samples hold up.",
+    )
     parser.add_argument("--column", type=str, help="Column of the log that holds the loss.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument(
@@ -70,6 +75,7 @@ def run(options: Any) -> int:
         _loss(options.loss),
         options.positive_similarity,
         options.negative_similarity,
+        options.classes,
     )
     if options.json:
         _print_json(found.to_dict())
@@ -84,10 +90,18 @@ def _diagnose_log(options: Any) -> int:
             raise ValueError(f"{name}: it is read from the log; use it with --loss")
     from ntxent.commands._diagnosis import log_lines
     from ntxent.commands._failing import failing
+    from ntxent.commands._reading import reading
     from ntxent.commands._text import write
     from ntxent.logs import judge_log
 
-    judged = judge_log(options.path, given_convention(options), options.column)
+    with reading() as progress:
+        judged = judge_log(
+            options.path,
+            given_convention(options),
+            options.column,
+            progress=progress,
+            classes=options.classes,
+        )
     if judged.trajectory is None:
         raise ValueError(judged.problem)
     if options.json:

@@ -11,6 +11,7 @@ A value that the stated convention cannot give is looked for in the others:
 ('impossible', 'sum of both directions (simclr_tf)')
 """
 
+from .limits import LimitsTable, limits_table
 from .result import Alternative, Diagnosis
 from .trajectory import Series, Trajectory, judge
 from .value import diagnose
@@ -19,10 +20,12 @@ from .verdict import Verdict, tolerance
 __all__ = [
     "Alternative",
     "Diagnosis",
+    "LimitsTable",
     "Series",
     "Trajectory",
     "Verdict",
     "diagnose",
     "judge",
+    "limits_table",
     "tolerance",
 ]

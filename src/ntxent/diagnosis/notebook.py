@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
-__all__ = ["diagnosis_html", "frame", "levels", "run_figure", "run_html"]
+__all__ = [
+    "bars_figure",
+    "diagnosis_html",
+    "frame",
+    "levels",
+    "lines_figure",
+    "run_figure",
+    "run_html",
+    "table_html",
+]
 
 # The tones of the report; text and ground are the notebook's own, light or dark.
 TONES = {
@@ -35,19 +45,26 @@ def levels(found: Any) -> dict[str, float]:
     return dict(sorted(pairs, key=lambda pair: pair[1]))
 
 
-def diagnosis_html(found: Any, sentences: Sequence[str] | None = None, above: str = "") -> str:
-    tone = TONES.get(found.verdict, BAD)
-    position = "" if found.position is None else f" position {found.position:.3f}"
-    rows = "".join(
+def table_html(rows: Mapping[str, float]) -> str:
+    """Names and numbers in the colours of the page they are shown on."""
+    cells = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th>"
         f"<td style='text-align:right'>{value:.4f}</td></tr>"
-        for name, value in levels(found).items()
+        for name, value in rows.items()
     )
+    return f"<table>{cells}</table>"
+
+
+def diagnosis_html(
+    found: Any, sentences: Sequence[str] | None = None, above: str = "", below: str = ""
+) -> str:
+    tone = TONES.get(found.verdict, BAD)
+    position = "" if found.position is None else f" position {found.position:.3f}"
     said = found.sentences if sentences is None else sentences
     return (
         f"<div style='border-left:4px solid {tone};padding-left:1em;max-width:45em'>"
         f"<p><strong style='color:{tone}'>{escape(found.verdict.replace('_', ' '))}</strong>"
-        f"{position}</p>{above}<table>{rows}</table>"
+        f"{position}</p>{above}{table_html(levels(found))}{below}"
         + "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
         + "</div>"
     )
@@ -96,19 +113,56 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> Any:
     return DataFrame(list(rows))
 
 
+def _plotly() -> Any:
+    try:
+        from plotly import graph_objects
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "plot needs plotly, which is not installed; pip install plotly, or use to_dict()"
+        ) from error
+    return graph_objects
+
+
+def bars_figure(edges: Sequence[float], counts: Mapping[str, Sequence[int]]) -> Any:
+    """Histograms over the same edges, each as shares of its own, as a plotly figure.
+
+    Raises:
+        ModuleNotFoundError: plotly is not installed.
+    """
+    plotly = _plotly()
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    figure = plotly.Figure()
+    for name, own in counts.items():
+        shares = [count / max(1, sum(own)) for count in own]
+        figure.add_trace(plotly.Bar(x=middles, y=shares, name=name, opacity=0.6))
+    return figure.update_layout(
+        barmode="overlay", bargap=0, xaxis_title="cosine", yaxis_title="share of the pairs"
+    )
+
+
+def lines_figure(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_title: str, y_title: str
+) -> Any:
+    """Curves by their names, as a plotly figure.
+
+    Raises:
+        ModuleNotFoundError: plotly is not installed.
+    """
+    plotly = _plotly()
+    figure = plotly.Figure(
+        [plotly.Scatter(x=list(x), y=list(y), name=name) for name, (x, y) in curves.items()]
+    )
+    return figure.update_layout(xaxis_title=x_title, yaxis_title=y_title)
+
+
 def run_figure(run: Any) -> Any:
     """The curve of a run between its levels, as a plotly figure.
 
     Raises:
         ModuleNotFoundError: plotly is not installed.
     """
-    try:
-        from plotly.graph_objects import Figure, Scatter
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "plot needs plotly, which is not installed; pip install plotly, or use to_dict()"
-        ) from error
-    figure = Figure(Scatter(x=run.curve.steps, y=run.curve.values, name="loss"))
+    plotly = _plotly()
+    figure = plotly.Figure(plotly.Scatter(x=run.curve.steps, y=run.curve.values, name="loss"))
     for name, level in (("floor", run.end.floor), ("chance", run.end.chance)):
         figure.add_hline(y=level, line_dash="dot", annotation_text=f"{name} {level:.4g}")
     return figure.update_layout(xaxis_title="step", yaxis_title="loss, nats")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import notebook
+from .equal import Equal
 from .verdict import Verdict
 
 
@@ -42,6 +43,9 @@ class Diagnosis:
     gradient_bound: Σ ‖∂loss/∂z‖ over the embeddings is at most this (Theorem 10).
     alternatives: for an impossible loss all known conventions under which it is possible, the most
         plausible first; for a possible loss those whose chance level it hits exactly.
+    equal: with ``classes``, how many samples of a batch are of one class, and the loss of an
+        encoder that maps those to one point.
+    held_at: so many equal samples of a batch hold any encoder at this loss or above.
     sentences: what the value means, likely causes, what to do next.
 
     A certificate is None where it is not proven for the variant, or the loss is impossible.
@@ -70,11 +74,16 @@ class Diagnosis:
     top1_share: float | None
     gradient_bound: float | None
     alternatives: tuple[Alternative, ...]
+    classes: int | None = None
+    equal: Equal | None = None
+    held_at: float | None = None
     sentences: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and the sentences as JSON values: an infinite number becomes None."""
         values: dict[str, Any] = plain(asdict(self))
+        if self.equal is not None:
+            values["equal"] = self.equal._asdict()
         return values
 
     def to_frame(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from .verdict import AT_CHANCE, Verdict
 SAME_VIEWS = 0.9999  # mean cosine of the positives that augmented views do not reach
 NAMED = 3  # alternatives named in a sentence; all are in the table
 DRAWS = 3  # standard deviations within which one batch of random embeddings lies
+EQUAL = 0.05  # of the position, within which a loss is that of equal samples
 UNRESOLVED = 0.1  # nats between floor and chance that logged decimals hardly resolve
 
 
@@ -82,6 +84,22 @@ _ADVICE = (
         "(nothing is detached or frozen), and the learning rate: a run that learns leaves its "
         "first value within an epoch.",
         ("flat",),
+    ),
+)
+_EQUAL = (
+    Line(
+        "With {classes} classes a batch has about {equal_samples:.3g} samples of each, and an "
+        "encoder for which those are equal a loss of {equal_loss:.4g}, about this one: what is "
+        "left may be false negatives or duplicates, not a lack of training. Next: give the loss "
+        "ids= (one for each class or distinct sample), which takes them out of the negatives; "
+        "ntxent analyze counts them.",
+        ("equal",),
+    ),
+    Line(
+        "Where {held_at:.2g} samples of a batch are equal each (duplicates, captions or labels "
+        "that repeat), no encoder gets below this value: ntxent analyze counts them, and ids= "
+        "takes them out of the negatives.",
+        ("not equal", "finished", "held"),
     ),
 )
 # In the study this found every run without augmentation at its first step, and no other.
@@ -159,6 +177,7 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
         _SAME_VIEWS,
         *_CERTIFIED,
         _EXACT_HIT,
+        *_EQUAL,
         Line(
             "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
             "only: across them neither the loss nor the position ranks encoders, a probe does "
@@ -314,7 +333,21 @@ def facts(found: Diagnosis, course: Course | None = None) -> dict[str, Any]:
             <= random + AT_CHANCE * (random - found.floor) + DRAWS * (found.random_spread or 0),
             "zero": found.loss == 0 and found.chance > 0,
         }
+        | _equal(found)
     )
+
+
+def _equal(found: Diagnosis) -> dict[str, Any]:
+    near = EQUAL * (found.chance - found.floor)
+    samples, loss = found.equal or (0.0, -math.inf)
+    return {
+        "classes": found.classes,
+        "equal": abs(found.loss - loss) <= near < loss - found.floor,
+        "equal_samples": samples,
+        "equal_loss": loss,
+        "held_at": found.held_at,
+        "held": (found.held_at or 0) >= 1.5,
+    }
 
 
 def filled(lines: tuple[Line, ...], known: Mapping[str, Any]) -> tuple[str, ...]:

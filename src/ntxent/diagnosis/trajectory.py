@@ -20,6 +20,7 @@ from ntxent.bounds import Convention
 
 from . import notebook
 from .course import Course, course_of, recovers
+from .partial import Partial, partial_batches
 from .result import Diagnosis
 from .sentences import sentences
 from .value import diagnose_in
@@ -66,6 +67,7 @@ class Trajectory:
     jump: step and size of the largest lasting rise of the position, from 0.1 on.
     trend: change of the position over the last quarter, by the median of all pairs' slopes.
     course: its shape, where it was best, whether it is finished; None where it has no positions.
+    partial: values of the last, smaller batch of each epoch, which are left out of the rest.
     nonfinite: how many values are NaN or infinite, ``first_nonfinite`` the step of the first.
     """
 
@@ -74,6 +76,7 @@ class Trajectory:
     last_step: float
     first_loss: float
     first_position: float | None
+    partial: Partial | None
     nonfinite: int
     first_nonfinite: float | None
     ends_nonfinite: bool
@@ -95,6 +98,9 @@ class Trajectory:
         """The diagnosis of the end with the course as ``trajectory``; JSON values only."""
         course = asdict(self)
         del course["end"]
+        if self.partial is not None:
+            _, every, offset = self.partial
+            course["partial"] = {"count": len(self.partial.at), "every": every, "offset": offset}
         course["curve"] = {name: column.tolist() for name, column in self.curve._asdict().items()}
         course["plateaus"] = list(course["plateaus"])
         if self.course is not None:
@@ -131,6 +137,7 @@ def judge(
     views: int = 2,
     negatives: int = 0,
     normalized: bool = True,
+    classes: int | None = None,
 ) -> Trajectory:
     """Judge a run by its losses; further arguments as in ``diagnose``.
 
@@ -140,7 +147,7 @@ def judge(
     convention = Convention(
         batch_size, temperature, variant, queue, dim, views, negatives, normalized
     )
-    return judge_in(convention, loss, positive_similarity, negative_similarity)
+    return judge_in(convention, loss, positive_similarity, negative_similarity, classes=classes)
 
 
 def judge_in(
@@ -149,6 +156,7 @@ def judge_in(
     positive_similarity: Series | None = None,
     negative_similarity: Series | None = None,
     rates: Series | None = None,
+    classes: int | None = None,
 ) -> Trajectory:
     """:func:`judge`, with logged learning rates, and with the convention as one argument."""
     steps, values = (np.asarray(column, dtype=np.float64) for column in loss)
@@ -157,6 +165,9 @@ def judge_in(
         where = f"all {len(values)} are NaN or infinite" if len(values) else "there are none"
         raise ValueError(f"loss: expected at least one finite value, but {where}")
     known = Series(steps[finite], values[finite])
+    partial = partial_batches(*known)
+    if partial is not None:
+        known = Series(*(np.delete(column, partial.at) for column in known))
     last = max(1, round(END * len(known.values)))
     since = known.steps[-last]
     end = diagnose_in(
@@ -164,6 +175,7 @@ def judge_in(
         float(known.values[-last:].mean()),
         _mean_since(since, positive_similarity),
         _mean_since(since, negative_similarity),
+        classes,
     )
     curve = _blocks(known)
     position = None
@@ -188,6 +200,7 @@ def judge_in(
         last_step=float(steps[-1]),
         first_loss=float(known.values[0]),
         first_position=None if position is None else float(position[0]),
+        partial=partial,
         nonfinite=int((~finite).sum()),
         first_nonfinite=None if finite.all() else float(steps[~finite][0]),
         ends_nonfinite=not finite[-1],
@@ -298,7 +311,14 @@ def _course(run: Trajectory) -> Iterator[str]:
     if end.random is not None:
         reference += f", random embeddings in d = {end.dim} have about {end.random:.4g}"
     yield f"The loss starts at {run.first_loss:.4g}; {reference}."
-    yield from _shape(run)
+    if run.partial is not None:
+        at, every, offset = run.partial
+        yield (
+            f"Every {every:g} steps one value is off by {offset:+.2g}: the last, smaller batch of "
+            f"an epoch, whose N and limits are others. These {len(at)} values are left out of what "
+            "is said here; drop_last=True of a DataLoader leaves them out of training."
+        )
+    yield from course_sentences(run)
     if run.left_chance is not None:
         yield f"It stays below chance from step {run.left_chance:g} on."
     elif run.chance_since is not None:
@@ -324,7 +344,7 @@ def _course(run: Trajectory) -> Iterator[str]:
         yield f"Over the last quarter of the run the position {words}."
 
 
-def _shape(run: Trajectory) -> Iterator[str]:
+def course_sentences(run: Trajectory) -> Iterator[str]:
     """Which way the run went, before anything is said of its end."""
     course, end = run.course, run.end
     if course is None:

@@ -12,6 +12,7 @@ from ntxent import bounds
 from ntxent.bounds import Convention, Limits
 
 from .conventions import alternatives
+from .equal import equal_samples, samples_held_at
 from .result import Diagnosis
 from .sentences import sentences
 from .verdict import BFLOAT16, COLLAPSED, PAIRED, place, tolerance
@@ -42,6 +43,7 @@ def diagnose(
     views: int = 2,
     negatives: int = 0,
     normalized: bool = True,
+    classes: int | None = None,
 ) -> Diagnosis:
     """Judge a loss by the limits of its convention.
 
@@ -58,6 +60,8 @@ def diagnose(
         negatives: K, the negatives that each query brings along, for InfoNCE and CLIP.
         normalized: whether embeddings have unit length; if not, a loss has neither floor nor
             ceiling, and proves nothing of cosines.
+        classes: number of classes, or of distinct samples, among which those of a batch are drawn:
+            names a loss that equal samples hold up.
 
     Raises:
         TypeError, ValueError: an argument without meaning, a negative loss among them.
@@ -74,7 +78,7 @@ def diagnose(
     # It refuses what has none.
     bounds.limits(variant, batch_size, temperature, queue, dim, **more)
     convention = Convention(int(batch_size), float(temperature), variant, queue, dim, **more)
-    return diagnose_in(convention, loss, positive_similarity, negative_similarity)
+    return diagnose_in(convention, loss, positive_similarity, negative_similarity, classes)
 
 
 def diagnose_in(
@@ -82,8 +86,15 @@ def diagnose_in(
     loss: float,
     positive_similarity: float | None = None,
     negative_similarity: float | None = None,
+    classes: int | None = None,
+    *,
+    search: bool = True,
 ) -> Diagnosis:
-    """:func:`diagnose`, with the convention as one argument."""
+    """:func:`diagnose`, with the convention as one argument.
+
+    ``search``: whether other conventions are tried on a loss that this one allows, which takes ten
+    times as long as all else where N or τ is a new one.
+    """
     limits = convention.limits()
     similarities = _Similarities(
         _cosine("positive_similarity", positive_similarity),
@@ -122,7 +133,12 @@ def diagnose_in(
         similarity_interval=certified.similarity_interval,
         top1_share=certified.top1_share,
         gradient_bound=certified.gradient_bound,
-        alternatives=alternatives(loss, convention, limits, verdict),
+        alternatives=alternatives(loss, convention, limits, verdict)
+        if search or verdict in ("impossible", "degenerate")
+        else (),
+        classes=classes,
+        equal=equal_samples(convention, classes),
+        held_at=samples_held_at(convention, loss / limits.scale),
     )
     return replace(found, sentences=sentences(found))
 

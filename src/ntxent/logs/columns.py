@@ -8,20 +8,20 @@ A reader is a generator ``(source, columns) -> Iterator[(line, Line)]``. It asks
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 from ntxent.diagnosis.trajectory import Series
-from ntxent.logs.grammar import Line
+from ntxent.logs.alike import Many, Row
+from ntxent.logs.grammar import ABSENT, Line
 from ntxent.logs.names import is_epoch, rank, step_rank, tokens
+from ntxent.logs.pooled import CHUNK, Column
 
 MEASURED = ("positive_similarity", "negative_similarity")
 RATES = ("lr", "learning_rate")
 SCALES = ("logit_scale", "temperature")
-ABSENT = ("", "None", "null", "NA", "N/A")  # how writers of sparse tables leave a cell out
 REPORTED = 10  # problems kept word for word
 LOOKED_AT = 200  # rows whose numbers are kept for settings and refusals
 # What a column is, beside the ranks of steps.
@@ -35,8 +35,15 @@ class NoLog(ValueError):
 class Columns:
     """Numbers by column, each with its step, and what could not be read."""
 
-    def __init__(self, column: str | None, also: tuple[str, ...] = (), run_on: bool = True) -> None:
+    def __init__(
+        self,
+        column: str | None,
+        also: tuple[str, ...] = (),
+        run_on: bool = True,
+        progress: Callable[[int], object] = lambda position: None,
+    ) -> None:
         self.column = column
+        self.progress = progress  # called with the bytes of the file that have been read
         self.also = (*MEASURED, *also)
         self.names: dict[str, bool] = {}
         self.problems: list[str] = []
@@ -46,8 +53,7 @@ class Columns:
         self._roles: dict[str, int] = {}
         self._stepped: set[str] = set()
         self._place = _Place(run_on)
-        self._steps: dict[str, array[float]] = {}
-        self._values: dict[str, array[float]] = {}
+        self._columns: dict[str, Column] = {}
 
     def want(self, name: str) -> bool:
         """Whether a column is a step, asked for, or the loss as far as its name tells."""
@@ -82,16 +88,20 @@ class Columns:
             return _EPOCH_TOO if name in self.also else _EPOCH
         return _VALUE
 
-    def collect(self, rows: Iterable[tuple[int, Line]]) -> None:
-        roles, values, steps = self._roles, self._values, self._steps
-        for line, (read, epoch, step, total) in rows:
+    def collect(self, rows: Iterable[Row]) -> None:
+        roles, columns = self._roles, self._columns
+        for row in rows:
+            if isinstance(row, Many):
+                self._collect_many(row)
+                continue
+            line, (read, epoch, step, total) = row
             best = _LEFT if step is None else -1
             numbers: list[tuple[str, float]] = []
             for name, value in read.items():
                 role = roles.get(name)
                 if role is None:
                     role = roles[name] = self._role(name)
-                if role == _LEFT or value is None or value in ABSENT:
+                if role == _LEFT or value in ABSENT:
                     continue
                 try:
                     number = float(value)
@@ -119,16 +129,68 @@ class Columns:
                     name = f"{name} (epoch)"  # the mean of an epoch among the values of its steps
                 elif step is not None:
                     self._stepped.add(name)
-                if name not in values:
-                    steps[name], values[name] = array("d"), array("d")
-                steps[name].append(at)
-                values[name].append(number)
+                known = columns.get(name)
+                if known is None:
+                    known = columns[name] = Column()
+                known.steps.append(at)
+                known.values.append(number)
+                if len(known.values) >= CHUNK:
+                    known.pool()
+
+    def _collect_many(self, rows: Many) -> None:
+        """:meth:`collect` for rows with the same names, all of whose cells are numbers or empty."""
+        best = _LEFT if rows.step is None else -1
+        epochs: Sequence[float | None] | None = rows.epoch
+        steps: Sequence[float | None] | None = rows.step
+        numbers: dict[str, Sequence[float | None]] = {}
+        for name, column in rows.numbers.items():
+            role = self._role(name)
+            if role < best:
+                steps, best = column, role
+            elif role in (_EPOCH, _EPOCH_TOO):
+                epochs = column
+            if role in (_VALUE, _EPOCH_TOO):
+                numbers[name] = column
+        sparse = {name for name, column in numbers.items() if None in column}
+        if (steps and None in steps) or (sparse and not steps):
+            for k, line in enumerate(rows.lines):
+                cells = {name: column[k] for name, column in rows.numbers.items()}
+                self.collect([(line, Line(cells))])
+            return
+        mean = steps is None and epochs is not None and self._place.counted
+        blank: list[None] = [None] * len(rows.lines)
+        at = array(
+            "d",
+            map(
+                self._place,
+                epochs or blank,
+                steps or blank,
+                rows.total or blank,
+                repeat(bool(numbers)),
+            ),
+        )
+        for name, column in numbers.items():
+            if mean and name in self._stepped:
+                name = f"{name} (epoch)"
+            elif steps is not None:
+                self._stepped.add(name)
+            known = self._columns.setdefault(name, Column())
+            if name in sparse:
+                full = [k for k, value in enumerate(column) if value is not None]
+                known.steps.extend(at[k] for k in full)
+                known.values.extend(column[k] or 0.0 for k in full)
+            else:
+                known.steps.extend(at)
+                known.values.extend(column)  # type: ignore[arg-type]
+            if len(known.values) >= CHUNK:
+                known.pool()
 
     def series(self) -> dict[str, Series]:
-        return {
-            name: Series(np.array(self._steps[name]), np.array(values))
-            for name, values in self._values.items()
-        }
+        return {name: column.series() for name, column in self._columns.items()}
+
+    def stride(self, name: str) -> int:
+        """How many values of the log one value of a column is the mean of."""
+        return self._columns[name].stride
 
 
 def _beside(name: str) -> bool:

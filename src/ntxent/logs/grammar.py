@@ -17,12 +17,18 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ntxent.logs.names import is_epoch, is_step
+from ntxent.logs.names import HELD_OUT, is_epoch, is_step, step_rank
 
-__all__ = ["ANSI", "FORMS", "Line", "LineReader", "flatten", "read_line"]
+__all__ = ["ANSI", "FORMS", "Line", "LineReader", "flatten", "of_part", "read_line"]
 
 EXPONENT = r"(?:[eE][-+]?\d+)?"
 NUMBER = rf"[-+]?(?:\d+(?:\.\d*)?{EXPONENT}|\.\d+{EXPONENT}|nan|NaN|inf|Inf|Infinity)"
+# A number that stands for itself: digits behind a letter or a point are part of a name. The look
+# behind comes second, as a pattern that begins with a digit is found fastest.
+PART = r"\d(?<![\w@.]\d)\d*(?:\.\d+)?(?:[eE][-+]?\d+)?"
+ABSENT = ("", "None", "null", "NA", "N/A", None)  # how writers of sparse tables leave a cell out
+JSON_STRING = r'"(?:[^"\\\n]|\\.)*"'
+PARTS = ("mode", "split", "phase", "stage", "subset")  # keys that say of which data a record is
 END = r"(?!\w|\.\d|[/:]\d|\]\s*\[\s*\d)"  # no time, date, version or counter goes on behind it
 WORD = r"[A-Za-z_][\w./@+-]*(?:\(\w+\)|\s\(\w+\))?"
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -75,13 +81,14 @@ class Line(NamedTuple):
 
 
 class _Spans(NamedTuple):
-    """Where in a line the fields of a ``Line`` stand."""
+    """Where in a line the fields of a ``Line`` and the names of all numbers stand."""
 
     numbers: dict[str, tuple[int, int]]
     fields: dict[str, tuple[int, int]]
+    names: list[tuple[int, int]]
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """Which part of a split line is which field; of a number also its sign."""
 
     numbers: tuple[tuple[str, int, int], ...]
@@ -103,9 +110,21 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def of_part(row: dict[str, Any]) -> dict[str, Any]:
+    """A record under the names of its part: the loss of one with "mode": "val" is val/loss."""
+    part = next((str(row[name]) for name in PARTS if name in row), "")
+    if part.lower() not in HELD_OUT:
+        return row
+    return {
+        name if step_rank(name) is not None or is_epoch(name) else f"val/{name}": value
+        for name, value in row.items()
+        if name not in PARTS
+    }
+
+
 def read_line(text: str) -> Line:
     """The numbers of one line of text."""
-    numbers, fields = _spans(text)
+    numbers, fields, _ = _spans(text)
     return Line(
         {name: float(text[slice(*span)]) for name, span in numbers.items()},
         **{name: float(text[slice(*span)]) for name, span in fields.items()},
@@ -115,6 +134,7 @@ def read_line(text: str) -> Line:
 def _spans(text: str) -> _Spans:
     numbers: dict[str, tuple[int, int]] = {}
     fields: dict[str, tuple[int, int]] = {}
+    names: list[tuple[int, int]] = []
     held_out = HELD_OUT_LINE.match(text)
     before = "" if held_out is None else "val "
     for match in PATTERN.finditer(text):
@@ -131,13 +151,14 @@ def _spans(text: str) -> _Spans:
                 if of is not None:
                     fields["total"] = of_at
         if name is not None and value is not None:
+            names.append(match.span(places[0] or 0))
             if is_epoch(name):
                 fields["epoch"] = value_at
             elif is_step(name):
                 fields.setdefault("step", value_at)
             else:
                 numbers.setdefault(before + name, value_at)
-    return _Spans(numbers, fields)
+    return _Spans(numbers, fields, names)
 
 
 class LineReader:
@@ -154,17 +175,17 @@ class LineReader:
     KINDS = 20_000  # remembered at most
 
     def __init__(self, want: Callable[[str], bool]) -> None:
-        self._want = want
-        # Begins with a digit, which is found fastest; a sign stays with the text before it.
-        self._split = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)").split
-        self._plans: dict[str, _Plan | None] = {}
+        self.want = want
+        # A sign stays with the text before it.
+        self.split = re.compile(f"({PART})").split
+        self._plans: dict[str, Plan | None] = {}
 
     def __call__(self, text: str) -> Line:
         if "{" in text:
             line = _with_json(text)
             if line is not None:
                 return line
-        parts = self._split(text)
+        parts = self.split(text)
         if len(parts) == 1:
             return _NOTHING
         key = "\0".join(parts[::2])
@@ -174,7 +195,7 @@ class LineReader:
                 return read_line(text)
             if len(self._plans) >= self.KINDS:
                 self._plans.clear()
-            plan = self._plans[key] = self._plan(text, parts)
+            plan = self._plans[key] = self.plan(text, parts)
             if plan is None:
                 return read_line(text)
         numbers, epoch, step, total = plan
@@ -185,23 +206,30 @@ class LineReader:
             None if total is None else float(parts[total]),
         )
 
-    def _plan(self, text: str, parts: list[str]) -> _Plan | None:
-        """Which part is which; None where a number is no part of its own."""
+    def plan(self, text: str, parts: list[str]) -> Plan | None:
+        """Which part is which; None where a number is no part of its own, or part of a name."""
         spans = _spans(text)
         starts: dict[tuple[int, int], int] = {}
         offset = 0
         for index, part in enumerate(parts):
             starts[offset, offset + len(part)] = index
             offset += len(part)
-        wanted = {name: span for name, span in spans.numbers.items() if self._want(name)}
+        wanted = {name: span for name, span in spans.numbers.items() if self.want(name)}
         signs = {name: -1 if text[start] == "-" else 1 for name, (start, _) in wanted.items()}
         wanted = {n: (start + (text[start] in "-+"), end) for n, (start, end) in wanted.items()}
         used = (*wanted.values(), *spans.fields.values())
         if any(span not in starts or not starts[span] % 2 for span in used):
             return None
+        if any(
+            lo < end and start < hi
+            for lo, hi in spans.names
+            for (start, end), k in starts.items()
+            if k % 2
+        ):
+            return None
         numbers = tuple((name, starts[span], signs[name]) for name, span in wanted.items())
         places = {name: starts[span] for name, span in spans.fields.items()}
-        return _Plan(numbers, places.get("epoch"), places.get("step"), places.get("total"))
+        return Plan(numbers, places.get("epoch"), places.get("step"), places.get("total"))
 
 
 _NOTHING = Line({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,8 @@ def judge_log(
     given: Given = NOT_GIVEN,
     column: str | None = None,
     also: tuple[str, ...] = (),
+    progress: Callable[[float], object] | None = None,
+    classes: int | None = None,
 ) -> JudgedLog:
     """Read and judge the losses of a log; arguments as in ``read_log`` and ``complete``.
 
@@ -46,14 +48,14 @@ def judge_log(
         NoLog: it holds no log, several, or no such column.
         ValueError: batch size or temperature are neither given nor found, or have no limits.
     """
-    log = read_log(path, column, also)
+    log = read_log(path, column, also, progress)
     settings = find_settings(log.path, log.stated)
     convention = complete(given, settings)
     if log.rivals:
         raise ValueError(_which(log))
     used = {name for name, value in asdict(convention).items() if value is not None}
     sources = {n: s for n, s in settings.sources.items() if n in used and given.get(n) is None}
-    judged = _judge(log, convention, sources)
+    judged = _judge(log, convention, sources, classes)
     if judged.trajectory is None or judged.trajectory.end.verdict != "impossible" or column:
         return judged
     for name in _instead(log):
@@ -61,13 +63,15 @@ def judge_log(
             f"{log.column!r} cannot be this loss, of which {judged.trajectory.end.floor:.4g} to "
             f"{judged.trajectory.end.ceiling:.4g} are possible; {name!r} can, and is taken."
         )
-        other = _judge(log.with_column(name, words), convention, sources)
+        other = _judge(log.with_column(name, words), convention, sources, classes)
         if other.trajectory is not None and other.trajectory.end.verdict != "impossible":
             return other
     return judged
 
 
-def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> JudgedLog:
+def _judge(
+    log: Log, convention: Convention, sources: Mapping[str, str], classes: int | None
+) -> JudgedLog:
     try:
         trajectory = judge_in(
             convention,
@@ -75,6 +79,7 @@ def _judge(log: Log, convention: Convention, sources: Mapping[str, str]) -> Judg
             log.measured.get("positive_similarity"),
             log.measured.get("negative_similarity"),
             log.measured.get("lr"),
+            classes,
         )
     except ValueError as error:
         return JudgedLog(log, convention, None, str(error), sources)

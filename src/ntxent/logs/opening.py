@@ -25,7 +25,8 @@ COMPRESSED: dict[bytes, Callable[[], Any]] = {
 }
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 HEAD = 65536
-RULES = str.maketrans("│┃║", "|||")  # of tables drawn with lines
+RULES = "│┃║"  # of tables drawn with lines
+CHUNK = 2**18  # bytes read at once
 LONGEST = 2**24  # characters of a line; a binary file may have no line break at all
 
 
@@ -34,7 +35,7 @@ class _Decompressed(io.RawIOBase):
 
     def __init__(self, compressed: BinaryIO, start: Callable[[], Any]) -> None:
         self.broken = ""
-        self._compressed, self._start, self._codec = compressed, start, start()
+        self.compressed, self._start, self._codec = compressed, start, start()
         self._ready = b""
 
     def readable(self) -> bool:
@@ -43,7 +44,7 @@ class _Decompressed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._ready and not self.broken:
             data = getattr(self._codec, "unused_data", b"") if self._codec.eof else b""
-            data = data or self._compressed.read(HEAD)
+            data = data or self.compressed.read(HEAD)
             if not data:
                 self.broken = "" if self._codec.eof else "it is cut off"
                 break
@@ -58,7 +59,7 @@ class _Decompressed(io.RawIOBase):
         return len(part)
 
     def close(self) -> None:
-        self._compressed.close()
+        self.compressed.close()
         super().close()
 
 
@@ -104,25 +105,43 @@ def lines(stream: io.BufferedReader, columns: Columns) -> Iterator[tuple[int, st
     A progress bar returns the carriage many times within one numbered line. A compressed file that
     is cut off gives what is whole.
     """
-    number = 0
-    start = "\ufeff"
+    number, rest, start = 0, b"", "\ufeff"
     while True:
-        raw = stream.readline(LONGEST)
-        if not raw:
+        data = stream.read(CHUNK)
+        columns.progress(_position(stream))
+        rest, ready = _whole_lines(rest + data) if data else (b"", rest)
+        # A stray byte spoils its cell, not the file.
+        text = ready.decode("utf-8", errors="replace").lstrip(start)
+        if ready:
+            start = ""
+            if "\x1b" in text:
+                text = ANSI.sub("", text)
+            if not text.isascii():
+                for rule in RULES:
+                    text = text.replace(rule, "|")
+            parts = text.removesuffix("\n").split("\n")
+            if "\r" not in text:
+                yield from enumerate(parts, number + 1)
+            else:
+                for place, line in enumerate(parts, number + 1):
+                    for part in re.split(r"\r+", line.rstrip("\r")):
+                        yield place, part
+            number += len(parts)
+        if not data:
             broken = getattr(getattr(stream, "raw", None), "broken", "")
             if broken:
                 columns.skip(number + 1, f"the file ends early: {broken}")
             return
-        number += 1
-        # A stray byte spoils its cell, not the file.
-        text = raw.decode("utf-8", errors="replace").lstrip(start).rstrip("\r\n")
-        start = ""
-        if "\x1b" in text:
-            text = ANSI.sub("", text)
-        if not text.isascii():
-            text = text.translate(RULES)
-        if "\r" in text:
-            for part in re.split(r"\r+", text):
-                yield number, part
-        else:
-            yield number, text
+
+
+def _position(stream: io.BufferedReader) -> int:
+    """How many bytes of the file, compressed or not, have been read; 0 of a pipe."""
+    raw = getattr(stream, "raw", None)
+    file = raw.compressed if isinstance(raw, _Decompressed) else stream
+    return file.tell() if file.seekable() else 0
+
+
+def _whole_lines(data: bytes) -> tuple[bytes, bytes]:
+    """What is left behind the last line break, and what stands before it."""
+    at = data.rfind(b"\n") + 1
+    return (b"", data) if not at and len(data) > LONGEST else (data[at:], data[:at])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ntxent.diagnosis.trajectory import Series
+from ntxent.logs.alike import Row
 from ntxent.logs.columns import Columns, NoLog
 from ntxent.logs.events import event_rows, is_events
 from ntxent.logs.folders import locate
-from ntxent.logs.grammar import Line
 from ntxent.logs.names import quantity, rank, tokens
 from ntxent.logs.text import text_rows
 
@@ -51,13 +51,19 @@ class Log:
         return replace(self, column=name, loss=series[name], others=others, rivals=(), notes=notes)
 
 
-def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] = ()) -> Log:
+def read_log(
+    path: str | Path,
+    column: str | None = None,
+    also: tuple[str, ...] = (),
+    progress: Callable[[float], object] | None = None,
+) -> Log:
     """Read the losses of a run, and the columns ``also`` where there are such, from a path.
 
     Args:
         path: A file, a folder that holds one log, or ``-`` for standard input.
         column: The column of the loss; else the one whose name is the likeliest.
         also: Further columns to read.
+        progress: Called with the share of a file that has been read, now and then.
 
     Raises:
         OSError: the path does not exist or cannot be read.
@@ -66,6 +72,9 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
     source = locate(Path(path))
     events = is_events(source) or (source.is_dir() and source.name != "metrics")
     columns = Columns(column, also, run_on=not events)
+    if progress is not None and source.is_file():
+        size = source.stat().st_size
+        columns.progress = lambda position: progress(position / max(size, 1))
     columns.collect(_rows(source, columns, events))
     series = columns.series()
     ranks = {name: 0 if name == column else rank(name) for name in series}
@@ -90,13 +99,14 @@ def read_log(path: str | Path, column: str | None = None, also: tuple[str, ...] 
         others=tuple(name for name in others if name not in short),
         problems=tuple(columns.problems),
         skipped=columns.skipped,
+        notes=_pooled(columns, taken),
         rivals=() if column else tuple(_rivals(taken, others, ranks, series)),
         columns=tuple((name, series[name]) for name in losses),
         stated=columns.first | _last(beside),
     )
 
 
-def _rows(source: Path, columns: Columns, events: bool) -> Iterator[tuple[int, Line]]:
+def _rows(source: Path, columns: Columns, events: bool) -> Iterator[Row]:
     if events:
         yield from event_rows(source, columns)
     elif source.is_dir():  # MLflow: a file for each metric
@@ -104,6 +114,13 @@ def _rows(source: Path, columns: Columns, events: bool) -> Iterator[tuple[int, L
             yield from text_rows(file, columns)
     else:
         yield from text_rows(source, columns)
+
+
+def _pooled(columns: Columns, name: str) -> tuple[str, ...]:
+    stride = columns.stride(name)
+    if stride == 1:
+        return ()
+    return (f"Each value is the mean of {stride} consecutive ones of the log, to save memory.",)
 
 
 def _last(series: dict[str, Series]) -> dict[str, float]:

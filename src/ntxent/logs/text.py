@@ -11,17 +11,24 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ntxent.logs.columns import ABSENT, LOOKED_AT, Columns, NoLog
-from ntxent.logs.grammar import NUMBER, Line, LineReader, flatten, read_line
-from ntxent.logs.names import HELD_OUT, is_epoch, rank, step_rank
+from ntxent.logs.alike import (
+    Row,
+    Template,
+    json_template,
+    printed_template,
+    rows_alike,
+    table_rows,
+)
+from ntxent.logs.columns import LOOKED_AT, Columns, NoLog
+from ntxent.logs.grammar import ABSENT, NUMBER, Line, LineReader, flatten, of_part, read_line
+from ntxent.logs.names import is_epoch, rank, step_rank
 from ntxent.logs.opening import lines, open_log, peek
 
 DELIMITERS = ",\t;|"
 LARGEST_DOCUMENT = 2**29  # bytes of a JSON document, which is read as a whole
-PARTS = ("mode", "split", "phase", "stage", "subset")  # keys that say of which data a record is
 HEAD = 200  # lines in which the kind of a text shows
 Numbered = Iterator[tuple[int, str]]
-Rows = Iterator[tuple[int, Line]]
+Rows = Iterator[Row]
 
 _NUMBER = re.compile(rf"{NUMBER}%?|")
 # Headerless columns of numbers, by their count: MLflow's metric files.
@@ -111,34 +118,33 @@ def _is_json_object(text: str) -> bool:
 
 
 def _json_rows(numbered: Numbered, columns: Columns) -> Rows:
-    for number, text in numbered:
+    def read(number: int, text: str) -> Line | None:
         if not text.strip():
-            continue
+            return None
         if "{" not in text:
             if number > 1 and "[" in text:
                 columns.skip(number, "not a JSON object")
-            continue
+            return None
         try:
             row = json.loads(text)
         except ValueError as error:
             columns.skip(number, f"not JSON: {error}")
-            continue
+            return None
         if isinstance(row, dict):
-            yield number, _line(flatten(row), columns)
-        else:
-            columns.skip(number, "not a JSON object")
+            return _line(flatten(row), columns)
+        columns.skip(number, "not a JSON object")
+        return None
+
+    def template(text: str) -> Template | None:
+        whole = text.strip()
+        return json_template(whole, columns.want) if whole.startswith("{") else None
+
+    return rows_alike(numbered, read, template)
 
 
 def _line(row: dict[str, Any], columns: Columns) -> Line:
     columns.show(row)
-    part = next((str(row[name]) for name in PARTS if name in row), "")
-    if part.lower() in HELD_OUT:
-        row = {
-            name if step_rank(name) is not None or is_epoch(name) else f"val/{name}": value
-            for name, value in row.items()
-            if name not in PARTS
-        }
-    return Line(row)
+    return Line(of_part(row))
 
 
 def _document(text: bytes, path: Path) -> Any:
@@ -239,17 +245,21 @@ def _table(names: list[str], split: _Split) -> Callable[[Numbered, Columns], Row
         if columns.column is None and len(other) == 1 and other[0].startswith("column "):
             columns.names[other[0]] = True
         wanted = [(index, name) for index, name in enumerate(names) if columns.want(name)]
-        for number, text in numbered:
+
+        def read(number: int, text: str) -> Line | None:
             if not text.strip() or (split.delimiter == "|" and _ruled(text)):
-                continue
+                return None
             cells = split(text)
             if len(cells) == len(names):
                 if len(columns.first) < len(names):
                     numbers = {n: c for n, c in zip(names, cells, strict=True) if _is_number(c)}
                     columns.show({n: float(c) for n, c in numbers.items() if c.strip()})
-                yield number, Line({name: cells[index].strip() for index, name in wanted})
-            elif split.delimited:
+                return Line({name: cells[index].strip() for index, name in wanted})
+            if split.delimited:
                 columns.skip(number, f"{len(cells)} cells, the header has {len(names)}")
+            return None
+
+        return table_rows(numbered, read, wanted, len(names), split)
 
     return rows
 
@@ -258,19 +268,18 @@ def _table(names: list[str], split: _Split) -> Callable[[Numbered, Columns], Row
 
 
 def _printed_rows(numbered: Numbered, columns: Columns) -> Rows:
-    read = LineReader(columns.want)
+    reader = LineReader(columns.want)
     shown = 0
     last = None
-    for number, text in numbered:
-        line = read(text)
+
+    def read(number: int, text: str) -> Line | None:
+        nonlocal shown, last
+        line = reader(text)
         if shown < LOOKED_AT and line.numbers is not None:
             shown += 1
             columns.show(read_line(text).numbers)
-        if not line.numbers and line.epoch is None:
-            continue
         # A progress bar is drawn again and again at the same step.
-        same = (number, line)
-        if same == last:
-            continue
-        last = same
-        yield number, line
+        same, last = (number, line) == last, (number, line)
+        return None if same or (not line.numbers and line.epoch is None) else line
+
+    return rows_alike(numbered, read, lambda text: printed_template(text, reader))

@@ -1,7 +1,8 @@
 """Watching the loss while it trains: where it stands, what it proves, and early warnings in words.
 
-:class:`HealthMonitor` serves any loop; :class:`NTXentCallback` any LightningModule. Lightning is
-imported when the callback is asked for.
+:class:`HealthMonitor` serves any loop; :class:`NTXentCallback` any LightningModule;
+:class:`NTXentTrainerCallback` a Trainer of Hugging Face. Their libraries are imported when they are
+asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from .health import HealthMonitor
 
 if TYPE_CHECKING:
     from .callback import NTXentCallback
+    from .trainer_callback import NTXentTrainerCallback
 
-__all__ = ["HealthMonitor", "NTXentCallback"]
+__all__ = ["HealthMonitor", "NTXentCallback", "NTXentTrainerCallback"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from .callback import NTXentCallback
 
         return NTXentCallback
+    if name == "NTXentTrainerCallback":
+        from .trainer_callback import NTXentTrainerCallback
+
+        return NTXentTrainerCallback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -122,6 +122,9 @@ class NTXentCallback(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._release()
+        if trainer.is_global_zero:
+            for sentence in self.monitor.sentences():
+                _LOG.info(sentence)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         self._release()

@@ -10,9 +10,11 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 
 from ntxent.bounds import Convention
-from ntxent.diagnosis import Diagnosis
+from ntxent.diagnosis import Diagnosis, Trajectory
 from ntxent.diagnosis.course import recovers
+from ntxent.diagnosis.trajectory import course_sentences, judge_in
 from ntxent.diagnosis.value import diagnose_in
+from ntxent.monitor.history import History
 
 __all__ = ["HealthMonitor", "Similarities"]
 
@@ -21,6 +23,8 @@ RECOVERS = (
     "The loss is at chance and the embeddings lie in a narrow cone, but positives and negatives "
     "move apart: a young run that starts so recovers."
 )
+LOOKS = 100  # looks from which a run has a course worth a word
+EPISODE = 4  # times the patience, likewise
 GAPS = 400  # measured gaps kept; beyond, every other one
 
 
@@ -44,7 +48,10 @@ class HealthMonitor:
     - collapse, as soon as training falls into it, or if it starts there, after ``patience`` steps,
       and not while the gap between positives and negatives grows;
     - no better than chance for ``patience`` steps;
-    - the floor: nothing is left to gain at this temperature.
+    - the floor: nothing is left to gain at this temperature;
+    - the course of the run, by the rules of ``diagnose`` on a log: rising, flat from the start,
+      fell and rose again, diverged, each with the best step, from 100 looks and four times the
+      patience on. ``trajectory()`` has all of it, ``sentences()`` in words.
 
     An episode is over when its condition has not been seen for ``patience`` steps.
 
@@ -100,6 +107,9 @@ class HealthMonitor:
         self._first_look: int | None = None
         self._episodes: dict[str, _Episode] = {}
         self._gaps: list[float] = []
+        self._history = History()
+        self._course = ""
+        self._judged_at = 0
 
     def due(self, step: int) -> bool:
         """Whether that step, the first being 1, is looked at."""
@@ -141,17 +151,21 @@ class HealthMonitor:
             self._gaps.append(health["positive_similarity"] - health["negative_similarity"])
             if len(self._gaps) > GAPS:
                 del self._gaps[1::2]
+        convention = self._convention(batch_size, temperature)
+        self._remember(health["loss"], convention)
         try:
             found = diagnose_in(
-                self._convention(batch_size, temperature),
+                convention,
                 health["loss"],
                 health.get("positive_similarity"),
                 health.get("negative_similarity"),
+                search=False,
             )
         except ValueError as error:
             self._warn("refused", str(error))
             return health
         self._judge(found)
+        self._judge_run()
         return health | _numbers(found)
 
     def _convention(self, batch_size: int | None, temperature: SupportsFloat | None) -> Convention:
@@ -163,6 +177,51 @@ class HealthMonitor:
             changed["temperature"] = _number(temperature)
         return replace(self.convention, **changed) if changed else self.convention
 
+    def trajectory(self) -> Trajectory | None:
+        """The run so far, as ``judge`` takes a log; None before a finite loss was seen.
+
+        Where N or tau changes from step to step, as a learnt one does, the losses are those that
+        have the same position at the stated N and tau.
+        """
+        loss = self._history.series()
+        if not np.isfinite(loss.values).any():
+            return None
+        return judge_in(self.convention, loss)
+
+    def sentences(self) -> tuple[str, ...]:
+        """The course of the run so far, and what to do next, as ``ntxent diagnose`` says it."""
+        run = self.trajectory()
+        return () if run is None else run.sentences
+
+    def _remember(self, loss: float, convention: Convention) -> None:
+        if convention != self.convention:
+            own, stated = convention.limits(), self.convention.limits()
+            if own.chance > own.floor:
+                position = (loss - own.floor) / (own.chance - own.floor)
+                loss = stated.floor + position * (stated.chance - stated.floor)
+        self._history.add(self.step, loss)
+
+    def _judge_run(self) -> None:
+        """Warn once of each course that asks for something else than the last value does."""
+        first = self._first_look or 0
+        long = self.step - first >= EPISODE * self.patience and len(self._history) >= LOOKS
+        if not long or self.step - self._judged_at < self.patience:
+            return
+        self._judged_at = self.step
+        run = self.trajectory()
+        if run is None or run.course is None or not run.course.troubled:
+            self._course = ""
+            return
+        said = any(episode.said for episode in self._episodes.values())
+        if run.course.shape == self._course or (run.course.shape == "flat" and said):
+            return  # of a flat run at chance or collapsed the value says why
+        self._course = run.course.shape
+        advice = [words for words in run.end.sentences if words.startswith("Next: ")]
+        self.warnings.append(
+            f"step {self.step}: {' '.join((*course_sentences(run), *advice[-1:]))}"
+        )
+        self.say(self.warnings[-1])
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values from which another monitor of the same settings continues."""
         return {
@@ -170,6 +229,9 @@ class HealthMonitor:
             "first_look": self._first_look,
             "warnings": list(self.warnings),
             "gaps": list(self._gaps),
+            "history": self._history.state_dict(),
+            "course": self._course,
+            "judged_at": self._judged_at,
             "episodes": {kind: asdict(episode) for kind, episode in self._episodes.items()},
         }
 
@@ -178,6 +240,8 @@ class HealthMonitor:
         self.step, self._first_look = state["step"], state["first_look"]
         self.warnings = list(state["warnings"])
         self._gaps = list(state.get("gaps", ()))
+        self._history = History(state.get("history"))
+        self._course, self._judged_at = state.get("course", ""), state.get("judged_at", 0)
         self._episodes = {kind: _Episode(**fields) for kind, fields in state["episodes"].items()}
 
     def _judge(self, found: Diagnosis) -> None:

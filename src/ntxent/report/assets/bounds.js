@@ -83,13 +83,20 @@ const Bounds = (() => {
   const SHAPES = { 6: decoupled, 12: infoNce, 13: moco, 14: ntXent };
   const page = JSON.parse(document.getElementById("page-data").textContent);
 
-  function limits(variant, n, t, queue = null, d = null, negatives = 0) {
+  // V views of each sample: V - 1 positives among VN - 1 candidates.
+  function withViews(v, [level, low, high], n, t) {
+    if (v === 2) return [level, low, high];
+    const base = Math.log(v - 1), others = Math.log(v * (n - 1)) - n / (n - 1) / t;
+    return [Math.log(v * n - 1), base + softplus(others - base), softplus(Math.log(v * n - 2) + 2 / t)];
+  }
+
+  function limits(variant, n, t, queue = null, d = null, negatives = 0, views = 2) {
     const { theorem, queued, scale: { times, over, power } } = page.variants[variant];
     const shape = SHAPES[theorem], scale = (t ** power * times) / over;
     const unit = n === 1 && !queued && !negatives ? 0 : scale;
     const [level, low, high] = negatives
       ? moco(n * (negatives + 1) - 1, t)
-      : shape(queued ? queue : Math.max(n, 2), t, d);
+      : withViews(views, shape(queued ? queue : Math.max(n, 2), t, d), Math.max(n, 2), t);
     return { chance: unit * level, floor: unit * low, ceiling: unit * high, scale };
   }
 

@@ -67,7 +67,9 @@ const Diagnosis = (() => {
   const times = ({ chance, floor, ceiling, scale }, factor) => ({
     chance: factor * chance, floor: factor * floor, ceiling: factor * ceiling, scale: factor * scale,
   });
-  const limitsOf = (s) => Bounds.limits(s.variant, s.n, s.t, s.queue, s.d, s.negatives || 0);
+  const limitsOf = (s) => 
+    Bounds.limits(s.variant, s.n, s.t, s.queue, s.d, s.negatives || 0, s.views || 2);
+  const plain = (s) => (s.views || 2) === 2 && !s.negatives;
   const logaddexp = (a, b) => a + Bounds.softplus(b - a);
 
   function changed(stated, change) {
@@ -77,8 +79,11 @@ const Diagnosis = (() => {
     if (divide > 1 && (n % divide || n <= divide)) return null;
     if (change.negatives && row.theorem !== 12) return null;
     if (n * multiply > 2 ** 53 || (change.inverted && !(t >= 1e-3 && t <= 1e3))) return null;
-    const one = { ...stated, n: (n / divide) * multiply, negatives: change.negatives };
-    if (change.variant !== null) Object.assign(one, { variant: change.variant, queue: change.queue });
+    const one = { ...stated, n: (n / divide) * multiply };
+    if (change.negatives) one.negatives = change.negatives;
+    if (change.variant !== null) {
+      Object.assign(one, { views: 2, negatives: 0, variant: change.variant, queue: change.queue });
+    }
     if (change.temperature !== null) one.t = change.temperature;
     if (change.inverted) one.t = 1 / t;
     let factor = change.anchors * n || 1;
@@ -101,11 +106,11 @@ const Diagnosis = (() => {
     let nats = times(limits, 1 / limits.scale);
     let change;
     if (kind === "with_self") {
-      if (titles[stated.variant].theorem !== 14) return null;
+      if (titles[stated.variant].theorem !== 14 || !plain(stated)) return null;
       const own = { chance: 0, floor: 0, ceiling: 2 / stated.t };
       change = (end) => logaddexp(nats[end], own[end]);
     } else {
-      if (["sup_con", "dcl"].includes(stated.variant)) return null;
+      if (["sup_con", "dcl"].includes(stated.variant) || !plain(stated)) return null;
       nats = times(limitsOf({ ...stated, d: null }), 1 / limits.scale);
       if (!(nats.floor > 0)) return null;
       change = (end) => nats[end] + Math.log(-Math.expm1(-nats[end]));
@@ -143,9 +148,10 @@ const Diagnosis = (() => {
 
   const known = (x) => x !== null && x !== undefined;
 
-  // s = {loss, n, t, variant, queue, d, positive, negative}; what is not known is null.
+  // s = {loss, n, t, variant, queue, d, views, negatives, positive, negative}; what is not known is null.
   function diagnose(s) {
-    const setting = { n: s.n, t: s.t, variant: s.variant, queue: s.queue ?? null, d: s.d ?? null };
+    const setting = { n: s.n, t: s.t, variant: s.variant, queue: s.queue ?? null, d: s.d ?? null,
+      views: s.views ?? 2, negatives: s.negatives ?? 0 };
     const limits = limitsOf(setting);
     const loss = nonNegative(s.loss, s.variant, limits, s.t);
     let [verdict, position] = place(loss, limits, s.t);
@@ -169,8 +175,9 @@ const Diagnosis = (() => {
     return loss;
   }
 
-  function random({ n, t, d }, limits) {
-    if (!known(d)) return [null, null];
+  function random(s, limits) {
+    const { n, t, d } = s;
+    if (!known(d) || !plain(s)) return [null, null];
     const kernel = Bounds.logKernelMean(d, t), exponent = Bounds.logKernelMean(d, t / 2) - 2 * kernel;
     let variance = 1 / (t * t * n * d);
     if (n > 1 && exponent < 700) variance += (2 * Math.expm1(exponent)) / (2 * n * (2 * n - 1));
@@ -178,7 +185,7 @@ const Diagnosis = (() => {
   }
 
   function contradicted(loss, s, limits) {
-    if (!own.paired.includes(s.variant) || s.n === 1) return false;
+    if (!own.paired.includes(s.variant) || s.n === 1 || !plain(s)) return false;
     let lowest = 0, highest = Infinity;
     if (known(s.positive)) {
       lowest = Bounds.floor(s.n, s.t, s.d ?? null, s.positive);
@@ -204,7 +211,7 @@ const Diagnosis = (() => {
     const floor = limits.floor / limits.scale;
     let nats = report.loss / limits.scale;
     if (nats <= floor) nats = floor + tolerance(floor, t);
-    if (own.paired.includes(variant)) {
+    if (own.paired.includes(variant) && plain(report)) {
       let [low, high] = (report.alone = Bounds.similarityInterval(nats, n, t));
       if (known(negative)) {
         low = Math.max(low, Math.min(negative + Bounds.similarityGap(nats, n, t), high));
@@ -221,15 +228,16 @@ const Diagnosis = (() => {
     const fields = {
       loss: r.loss, batch_size: r.n, temperature: r.t, variant: r.variant, queue: r.queue ?? null,
       dim: r.d ?? null, floor: r.floor, chance: r.chance, ceiling: r.ceiling, random: r.random,
-      random_spread: r.spread, views: 2, negatives: 0, normalized: true,
+      random_spread: r.spread, views: r.views ?? 2, negatives: r.negatives ?? 0, normalized: true,
     };
     const [low, high] = r.alone || [-1, 1];
     const [low_measured] = r.interval || [-1, 1];
     const hits = r.alternatives.filter((a) => a.exact).slice(0, own.named);
+    const kind = fields.views !== 2 ? "_views" : fields.negatives ? "_negatives" : fields.queue === null ? "" : "_queue";
     const measured = Object.entries({ positives: r.positive, negatives: r.negative });
     return {
       ...fields,
-      stated: fill(own.phrases[fields.queue === null ? "stated" : "stated_queue"], fields),
+      stated: fill(own.phrases[`stated${kind}`], fields),
       within: r.floor <= r.loss && r.loss <= r.ceiling,
       below_floor: r.loss < r.floor,
       named: r.alternatives.slice(0, own.named).map((a) => a.convention).join("; "),

@@ -33,18 +33,26 @@ const Explorer = (() => {
   function asked() {
     const variant = at("variant").value;
     const queued = page.variants[variant].queued;
+    const { theorem } = page.variants[variant];
     at("queue-field").hidden = !queued;
+    at("views-field").hidden = theorem !== 14;
+    at("hard-field").hidden = theorem !== 12;
     return {
       variant,
       n: field("n", 1, LARGEST, true, "N"),
       t: field("t", 0.001, 100, false, "τ"),
       d: field("d", 1, 2 ** 24, true),
       queue: queued ? field("k", 1, LARGEST, true, "K") : null,
+      views: theorem === 14 ? field("views", 2, 2 ** 24, true, "V") : 2,
+      negatives: theorem === 12 ? field("hard", 0, 2 ** 24, true, "K") : 0,
       loss: field("loss", -Infinity, Infinity, false),
       positive: field("positive", -1, 1, false),
       negative: field("negative", -1, 1, false),
     };
   }
+
+  // What is proved of pairs holds of pairs alone.
+  const plain = (s) => s.views === 2 && !s.negatives;
 
   // --- what is answered ---
 
@@ -87,9 +95,9 @@ const Explorer = (() => {
     try {
       s = asked();
       const report = s.loss === null ? null : Diagnosis.diagnose(s);
-      const limits = Bounds.limits(s.variant, s.n, s.t, s.queue, s.d);
+      const limits = Bounds.limits(s.variant, s.n, s.t, s.queue, s.d, s.negatives, s.views);
       for (const name of ["floor", "chance", "ceiling"]) show(name, limits[name]);
-      const random = s.d === null ? null : limits.chance + limits.scale * Bounds.logKernelMean(s.d, s.t);
+      const random = s.d === null || !plain(s) ? null : limits.chance + limits.scale * Bounds.logKernelMean(s.d, s.t);
       show("random", random);
       show("position", report?.position ?? null, (x) => Diagnosis.fixed(x, 3));
       show("interval", report?.interval ?? null, (x) => Diagnosis.fixed(x, 3));
@@ -172,7 +180,7 @@ const Explorer = (() => {
 
   function overTemperature(s, limits) {
     const x = Array.from({ length: 161 }, (_, k) => 0.005 * 2000 ** (k / 160));
-    const data = limitCurves(x, (t) => Bounds.limits(s.variant, s.n, t, s.queue, s.d), { x: s.t, loss: s.loss });
+    const data = limitCurves(x, (t) => Bounds.limits(s.variant, s.n, t, s.queue, s.d, s.negatives, s.views), { x: s.t, loss: s.loss });
     const shown = data.flatMap((trace) => (trace.name === "ceiling" ? [] : trace.y));
     const top = 1.5 * Math.max(...shown.filter(Number.isFinite), limits.chance, 0.1);
     Page.draw(at("over-t"), {
@@ -186,7 +194,7 @@ const Explorer = (() => {
 
   function overSize(s) {
     const x = Array.from({ length: 65 }, (_, k) => Math.max(2, Math.round(2 ** (1 + k / 4))));
-    const data = limitCurves(x, (n) => Bounds.limits(s.variant, n, s.t, s.queue, s.d), { x: s.n, loss: s.loss });
+    const data = limitCurves(x, (n) => Bounds.limits(s.variant, n, s.t, s.queue, s.d, s.negatives, s.views), { x: s.n, loss: s.loss });
     Page.draw(at("over-n"), {
       data, layout: {
         shapes: here(s.n),
@@ -197,7 +205,7 @@ const Explorer = (() => {
   }
 
   function overLoss(s, limits) {
-    const paired = page.diagnosis.paired.includes(s.variant) && s.n > 1;
+    const paired = page.diagnosis.paired.includes(s.variant) && s.n > 1 && plain(s);
     const x = [], low = [], high = [];
     for (let k = 0; paired && k <= 200; k++) {
       const loss = limits.floor + ((limits.ceiling - limits.floor) * k) / 200;
@@ -329,7 +337,7 @@ const Explorer = (() => {
       low.push(part.length ? Math.min(...part) : null);
       high.push(part.length ? Math.max(...part) : null);
     }
-    const { floor, chance, ceiling } = Bounds.limits(s.variant, s.n, s.t, s.queue, s.d);
+    const { floor, chance, ceiling } = Bounds.limits(s.variant, s.n, s.t, s.queue, s.d, s.negatives, s.views);
     const level = (y, dash) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: "@muted", width: 1.25, dash } });
     const words = (y, text, below) => ({ text, xref: "paper", x: 1, y, showarrow: false, xanchor: "right", yanchor: below ? "top" : "bottom", font: { color: "@muted" } });
     const seen = [...low, ...high].filter((v) => v !== null);
@@ -360,7 +368,7 @@ const Explorer = (() => {
     const id = target.id.replace("-slider", "");
     if (target.id === "loss-slider") {
       try {
-        const { floor, ceiling } = Bounds.limits(...(({ variant, n, t, queue, d }) => [variant, n, t, queue, d])(asked()));
+        const { floor, ceiling } = Bounds.limits(...(({ variant, n, t, queue, d, negatives, views }) => [variant, n, t, queue, d, negatives, views])(asked()));
         at("loss").value = Number((floor + target.value * (ceiling - floor)).toPrecision(5));
       } catch { /* the fields say what is wrong */ }
     } else if (target.type === "range") at(id).value = SLIDERS[id].to(Number(target.value));

@@ -59,6 +59,8 @@ def _rows(analysis: Mapping[str, Any]) -> list[tuple[str, str, str, int | None]]
     top = f"at least {analysis['top1_share'] or 0:.4f}"
     ranks = f"1 to {min(2 * analysis['batch_size'], analysis['dim'])}"
 
+    equal = analysis["equal_negatives"]
+
     def value(name: str, digits: int = 4) -> str:
         return f"{analysis[name]:.{digits}f}"
 
@@ -70,6 +72,7 @@ def _rows(analysis: Mapping[str, Any]) -> list[tuple[str, str, str, int | None]]
         ("gap of the two", f"{positive - negative:.4f}", gap, 8),
         ("candidate cosine", value("candidate_similarity"), candidates, 11),
         ("positives on top", value("contrastive_accuracy"), top, 9),
+        ("equal negatives", str(equal["pairs"]), f"pairs; of {equal['anchors']} rows", None),
         ("alignment", value("alignment"), "0 is best, 4 is opposite", None),
         ("uniformity, nats", value("uniformity"), "0 is collapse, −8 the least possible", None),
         ("effective rank", value("effective_rank", 2), ranks, None),
