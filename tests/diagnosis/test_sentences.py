@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from ntxent import bounds
-from ntxent.bounds import Convention
 from ntxent.diagnosis import Series, diagnose, judge
 from ntxent.diagnosis.sentences import SENTENCES
-from ntxent.diagnosis.trajectory import judge_in
 
 N, TAU = 256, 0.2
 LIMITS = bounds.limits("nt_xent", N, TAU)
@@ -60,6 +58,7 @@ def said():
         diagnose(at(1.0), N, TAU, positive_similarity=0.1, negative_similarity=0.1),
         diagnose(at(1.0), N, TAU, positive_similarity=0.99, negative_similarity=0.99),
         diagnose(at(0.5), N, TAU, positive_similarity=-0.9, negative_similarity=0.0),
+        diagnose(0.95 * LIMITS.ceiling, N, TAU),
         diagnose(0.0, 64, 0.07),
         diagnose(0.0, 64, 0.5),
         *(diagnose(x, 1, 0.5) for x in (0.0, 3.0)),
@@ -69,8 +68,8 @@ def said():
         diagnose(4.8442, 512, 5.0),
         *(diagnose(float(np.log(2 * k - 1)), N, 0.1, classes=N // k) for k in (4, 8, 16)),
     ]
-    for size in (64, 128, 512):
-        for tau in (0.05, 0.1, 0.5, 1.0):
+    for size in (128,):
+        for tau in (0.1, 0.5):
             limits = bounds.limits("nt_xent", size, tau)
             for hit in (np.log(2 * size), np.log(size), np.log(size - 1), 2 * np.log(size - 0.5)):
                 if limits.floor <= hit <= limits.ceiling:
@@ -83,19 +82,10 @@ def said():
 
 
 SAID = said()
-LINES = [(verdict, line) for verdict, lines in SENTENCES.items() for line in lines]
-# A course or a hit that its verdict leaves no room for, shared with verdicts that do.
-ELSEWHERE = {text: 0 for _, line in LINES for text in [line.text]}
+TEXTS = dict.fromkeys(line.text for lines in SENTENCES.values() for line in lines)
 
 
-@pytest.mark.parametrize("text", list(ELSEWHERE), ids=lambda text: text[:40])
+@pytest.mark.parametrize("text", list(TEXTS), ids=lambda text: text[:40])
 def test_each_sentence_is_said_where_it_belongs(text):
     form = re.sub(r"\\{\w+(?::[^{}]*)?\\}", ".+?", re.escape(text).replace("\\:", ":"))
     assert any(re.search(form, words) for words in SAID.values()), text
-
-
-def test_a_finished_schedule_is_said_by_its_learning_rate():
-    rates = Series(np.arange(400.0), np.cos(np.pi / 2 * X))
-    loss = Series(np.arange(400.0), at(0.5) - 0.1 * X)
-    found = judge_in(Convention(N, TAU), loss, rates=rates)
-    assert "its learning rate has come down to 0" in " ".join(found.sentences)

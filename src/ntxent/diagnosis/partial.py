@@ -14,7 +14,7 @@ Array: TypeAlias = NDArray[np.float64]
 WINDOW = 5  # neighbours whose median a value is compared with
 SPREADS = 6  # median absolute deviations, scaled to a standard deviation, from which one is off
 MAD = 1.4826
-FEWEST = 3  # such values
+FEWEST = 4  # such values
 SHORTEST = 4  # values of an epoch
 REGULAR = 0.8  # share of the epochs that must have one
 

@@ -182,7 +182,7 @@ SENTENCES: dict[Verdict, tuple[Line, ...]] = {
             "Next: keep training. Compare this value with runs of the same N, τ and augmentation "
             "only: across them neither the loss nor the position ranks encoders, a probe does "
             "(docs/study.md). If it stays here, try a longer schedule or another learning rate.",
-            ("not troubled", "not finished"),
+            ("not troubled", "not finished", "not equal"),
         ),
         Line(
             "Next: judge the encoder by a linear or kNN probe on held-out data: the loss and the "
