@@ -1,6 +1,7 @@
 """``ntxent bounds`` as its user meets it."""
 
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -180,3 +181,13 @@ def test_the_table_needs_neither_torch_nor_plotly():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "set()"
+
+
+def test_more_views_and_hard_negatives_change_the_limits_and_leave_out_the_theorems(command):
+    four = json.loads(command("-n 64 -t 0.1 --views 4 --json"))
+    assert four["floor"] == pytest.approx(math.log(3 + 4 * 63 * math.exp(-64 / 6.3)))
+    assert (four["views"], four["theorems"]) == (4, [])
+    hard = command("-n 64 -t 0.1 --variant info_nce --negatives 7")
+    assert "chance    6.2383" in hard  # ln(64 * 8)
+    with pytest.raises(ValueError, match="views=3: expected 2, as 'info_nce' has pairs"):
+        command("-n 64 -t 0.1 --variant info_nce --views 3")

@@ -52,6 +52,13 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--variant", type=str, default="nt_xent", help="Convention of the loss.")
     parser.add_argument("--queue", type=int, help="Queued negatives, for moco and Theorem 13.")
+    parser.add_argument("--views", type=int, default=2, help="Views of each sample.")
+    parser.add_argument(
+        "--negatives",
+        type=int,
+        default=0,
+        help="Negatives that each query of InfoNCE or CLIP brings along.",
+    )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     parser.add_argument("--plot", type=str, help="Draw the limits to this .html or .png file.")
 
@@ -68,10 +75,14 @@ def run(options: Any) -> int:
     single = len(cells) == 1
     report = {"variant": options.variant, "queue": options.queue, "dim": options.dim}
     report |= {"loss": options.loss, "similarity": options.similarity}
-    theorems = _theorems(options, sizes[0], temperatures[0], cells[0]) if single else []
+    report |= {"views": options.views, "negatives": options.negatives}
+    # The theorems are about pairs and the batch's own candidates.
+    plain_batch = options.views == 2 and options.negatives == 0
+    stated = single and plain_batch
+    theorems = _theorems(options, sizes[0], temperatures[0], cells[0]) if stated else []
     report |= cells[0] | {"theorems": theorems} if single else {"grid": cells}
     if save is not None:
-        if single and options.variant == "nt_xent":
+        if stated and options.variant == "nt_xent":
             given = options.dim, options.loss, options.similarity
             save(possible_losses(sizes[0], temperatures[0], *given))
         else:
@@ -79,7 +90,7 @@ def run(options: Any) -> int:
     if options.json:
         print(json.dumps(plain(report), indent=2, allow_nan=False))
     elif single:
-        write([*_limits_table(cells[0]), "", *_theorems_table(theorems)])
+        write([*_limits_table(cells[0]), *(["", *_theorems_table(theorems)] if stated else [])])
     else:
         write(_grid_table(cells))
     return 0
@@ -112,7 +123,8 @@ def _numbers(
 
 def _limits(options: Any, size: int, temperature: float) -> dict[str, Any]:
     """The limits at one N and τ, in the units of the variant, and the position of a loss."""
-    limits = bounds.limits(options.variant, size, temperature, _queue(options), options.dim)
+    shape = _queue(options), options.dim, options.views, options.negatives
+    limits = bounds.limits(options.variant, size, temperature, *shape)
     cell: dict[str, Any] = {"batch_size": size, "temperature": temperature}
     cell |= limits._asdict()
     if options.dim is not None:
