@@ -154,14 +154,15 @@ def test_a_young_run_whose_gap_grows_is_not_called_collapsed():
     assert "recovers" not in said(gone)
 
 
-def test_healthy_runs_of_the_study_are_left_alone():
-    """False alarms at most 2 %: the study's runs without an induced failure."""
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 10])
+def test_healthy_runs_of_the_study_are_left_alone(every):
+    """False alarms at most 2 % of each kind: the study's runs without an induced failure."""
     pandas = pytest.importorskip("pandas")
     rows = Path(__file__).parents[2] / "study" / "rows"
     runs = pandas.read_parquet(rows / "runs.parquet")
     looks = pandas.read_parquet(rows / "looks.parquet")
     looks = looks[looks.phase == 0]
-    healthy = runs[runs.failure == "none"]
+    healthy = runs[runs.failure == "none"][::every]
     alarms, collapsed, partial = [], [], []
     by_run = dict(list(looks.groupby("run")))
     for number, one in healthy.iterrows():
@@ -177,10 +178,11 @@ def test_healthy_runs_of_the_study_are_left_alone():
         alarms += [found.course.shape] * found.course.troubled
         collapsed += [number] * (found.end.verdict == "collapsed")
         partial += [number] * (found.partial is not None)
-    assert len(healthy) > 700
+    assert len(healthy) > 700 / every
     counts = {
         "course": len(alarms),
         "collapsed": len(collapsed),
         "smaller batches": len(partial),
     }
-    assert max(counts.values()) <= 0.02 * len(healthy), (len(healthy), counts, alarms)
+    most = max(2, 0.02 * len(healthy))
+    assert max(counts.values()) <= most, (len(healthy), counts, alarms)

@@ -47,7 +47,12 @@ SLICES = {
         "cuda] and not 300 and (test_gradient or test_collapsed or (test_float32 and (3-2 or 2-3))"
         " or ((test_float32 or test_half) and 17-127 and (random or clustered)))",
     ),
-    "kernels": ("engines/interpreted_kernels.py", "cuda or not cuda"),
+    "kernels": (
+        "engines/interpreted_kernels.py",
+        "not tiling and not member and not wide or (tiling and 7-cuda and (bfloat16 or float64))"
+        " or nt_xent",
+    ),
+    "every kernel": ("engines/interpreted_kernels.py", "cuda or not cuda"),
     "half precision": ("engines/interpreted_half_products.py", "cuda or not cuda"),
 }
 
@@ -61,7 +66,7 @@ def interpreted(*arguments, **variables):
     )
 
 
-LONG = ("many rows", "many rows, atomic", "laws")  # a minute and more
+LONG = ("many rows", "many rows, atomic", "laws", "accuracy", "every kernel")  # a minute and more
 
 
 @pytest.mark.parametrize(

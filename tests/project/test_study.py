@@ -208,6 +208,7 @@ def test_the_rows_are_those_of_the_grid_and_small(known):
     assert where["versions"]["torch"]
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_rows_say(known):
     assert PAGE.read_text() == write.render(known, write.answers(known))
 
