@@ -59,17 +59,20 @@ class Contender:
     schedule: LambdaLR
     times: list[float] = field(default_factory=list)
 
-    def step(self, first: Tensor, second: Tensor) -> None:
+    def step(self, first: Tensor, second: Tensor) -> float:
+        """Takes one step on two views, and returns the loss before it."""
         started = perf_counter()
         self.optimizer.zero_grad()
         if self.one_pass:
             z1, z2 = self.head(self.encoder(torch.cat([first, second]))).chunk(2)
         else:
             z1, z2 = self.head(self.encoder(first)), self.head(self.encoder(second))
-        torch.autograd.backward(self.loss(z1, z2))
+        loss = self.loss(z1, z2)
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self.schedule.step()
         self.times.append(1000 * (perf_counter() - started))
+        return float(loss.detach())
 
 
 def ours(config: TrainConfig, encoder: nn.Module, features: int, steps: int) -> Contender:

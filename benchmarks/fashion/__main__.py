@@ -74,13 +74,13 @@ def beside(source: str, seeds: list[int]) -> Iterator[Row]:
     for seed in seeds:
         config = defaults(source, seed, len(images), data.shape)
         steps = config.epochs * (len(images) // config.batch_size)
-        contender = lightly(config, images, steps)
+        training = lightly(config, images, steps)
         started = perf_counter()
         for _ in range(config.epochs):
-            for _ in contender.train():
+            for _ in training.epoch():
                 pass
         seconds = perf_counter() - started
-        accuracies = probed(contender.encoder, images, test, images.shape)
+        accuracies = probed(training.contender.encoder, images, test, images.shape)
         yield {"what": "lightly", "source": source, "seed": seed, "seconds": round(seconds, 1)} | {
             "encoder": accuracies
         }
@@ -95,13 +95,13 @@ def speed(source: str, steps: int) -> Iterator[Row]:
         "lightly": lightly(config, images, steps + 2),
         "lightly, no workers": lightly(config, images, steps + 2, workers=0),
     }
-    running = {name: contender.train() for name, contender in contenders.items()}
+    running = {name: training.epoch() for name, training in contenders.items()}
     for _ in range(steps + 2):
         for steps_of in running.values():
             next(steps_of)
     rates = {
-        name: config.batch_size / median(contender.seconds[2:])
-        for name, contender in contenders.items()
+        name: config.batch_size / median(training.seconds[2:])
+        for name, training in contenders.items()
     }
     yield {"what": "speed", "source": source, "batch_size": config.batch_size} | {
         "images_per_second": rates,
@@ -111,8 +111,8 @@ def speed(source: str, steps: int) -> Iterator[Row]:
 
 def tune(source: str, settings: list[str], steps: int) -> Iterator[Row]:
     """One row a setting, probed on images that are neither trained on nor test images."""
-    data, _, _ = _opened(source)
-    images, held_back = validation_split(data)
+    data, every, _ = _opened(source)
+    images, held_back = validation_split(every)
     yield {"what": "tune", "source": source, "setting": "raw pixels"} | {
         "encoder": raw_pixels(images, held_back)
     }
@@ -125,12 +125,13 @@ def tune(source: str, settings: list[str], steps: int) -> Iterator[Row]:
             )
         }
         config = with_options(defaults(source, 0, len(data.train), data.shape), chosen)
-        contender = ours(config, images, steps)
+        training = ours(config, images, steps)
         started = perf_counter()
         losses: list[float] = []
         while len(losses) < steps:
-            losses += islice(contender.train(), steps - len(losses))
+            losses += islice(training.epoch(), steps - len(losses))
         side = config.augmentation.view_size or images.shape[-1]
+        shape = images.shape[0], side, side
         yield {
             "what": "tune",
             "source": source,
@@ -138,7 +139,7 @@ def tune(source: str, settings: list[str], steps: int) -> Iterator[Row]:
             "steps": steps,
             "loss": mean(losses[-20:]),
             "seconds": round(perf_counter() - started, 1),
-            "encoder": probed(contender.encoder, images, held_back, (images.shape[0], side, side)),
+            "encoder": probed(training.contender.encoder, images, held_back, shape),
         }
 
 

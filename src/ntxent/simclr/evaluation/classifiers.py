@@ -108,8 +108,7 @@ def knn(
         device: Where similarities are computed.
 
     References:
-        Wu et al. 2018 (arXiv 1805.01978), section 3.4, with 200 neighbours and temperature 0.07;
-        the evaluations of DINO and of lightly have 0.07 and 0.1.
+        Wu et al. 2018 (arXiv 1805.01978); lightly's ``knn_predict`` has the same defaults.
     """
     neighbors = default_neighbors(len(train)) if neighbors is None else neighbors
     classes, numbers = np.unique(labels, return_inverse=True)

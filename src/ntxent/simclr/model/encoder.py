@@ -147,10 +147,9 @@ class DigitsEncoder(nn.Sequential):
 class CompactEncoder(nn.Sequential):
     """Maps images ``[n, C, H, W]`` of 17 pixels or more to features ``[n, 16 · width]``.
 
-    Six 3x3 convolutions, with twice the channels wherever the map is halved: a step on two cores
-    takes a fifth of the time of six convolutions that begin at full resolution. The last map is
-    averaged to 2x2, so that features know where in the image something is. Images of more than 40
-    pixels are halved once more at first.
+    Six 3x3 convolutions, with twice the channels wherever the map is halved, from the first one on.
+    The last map is averaged to 2x2, so that features know where in the image something is. Images
+    of more than 40 pixels are halved once more at first.
     """
 
     def __init__(self, config: ModelConfig, shape: Shape) -> None:
